@@ -1,0 +1,1 @@
+"""The stack on one machine: the Pulumi engine, stand-in providers, an embedded AWS and a runner that plays ECS."""

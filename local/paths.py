@@ -1,0 +1,68 @@
+"""Where the local stack keeps things."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class LocalPaths:
+    """The ignored folder of one checkout. Every path is absolute; none is created by looking at it."""
+
+    folder: Path
+
+    @property
+    def workspace(self) -> Path:
+        """The engine's working copy of the project file and the stack files."""
+        return self.folder / "workspace"
+
+    @property
+    def state(self) -> Path:
+        """The engine's file backend."""
+        return self.folder / "state"
+
+    @property
+    def cloud(self) -> Path:
+        """What the embedded AWS keeps over restarts."""
+        return self.folder / "cloud"
+
+    @property
+    def images(self) -> Path:
+        """One folder an image, named by its digest."""
+        return self.folder / "images"
+
+    @property
+    def lock(self) -> Path:
+        """Held for as long as a `make up` of this checkout runs."""
+        return self.folder / "up.lock"
+
+    @property
+    def deploy_lock(self) -> Path:
+        """Held while the engine works on the stack."""
+        return self.folder / "deploy.lock"
+
+    @property
+    def session(self) -> Path:
+        """How a second terminal finds the running session (JSON)."""
+        return self.folder / "session.json"
+
+
+def local_paths() -> LocalPaths:
+    """The checkout's `.local` folder, or the one that `LOCAL_DIR` names."""
+    configured = os.environ.get("LOCAL_DIR")
+    return LocalPaths(Path(configured).resolve() if configured else PROJECT_ROOT / ".local")
+
+
+def user_cache() -> Path:
+    """The user's cache folder for this project (XDG base directory specification; `~/Library/Caches` on macOS)."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    if base:
+        return Path(base) / "ecs-file-ingest"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "ecs-file-ingest"
+    return Path.home() / ".cache" / "ecs-file-ingest"

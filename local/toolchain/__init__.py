@@ -1,0 +1,1 @@
+"""The Pulumi engine on this machine: found, fetched or built, once a machine."""
