@@ -1,0 +1,33 @@
+"""The stand-in `aws` provider: rows of the table, real resources, look-ups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from local.providers.aws.functions import FUNCTIONS
+from local.providers.aws.kept import Kept
+from local.providers.aws.place import place_from
+from local.providers.aws.real import REAL, Clients
+from local.providers.aws.table import TABLE
+from local.providers.standin import Properties, ResourceKind, StandIn
+
+
+class AwsStandIn(StandIn):
+    def __init__(self) -> None:
+        super().__init__("aws")
+        self.configured({})
+
+    def configured(self, settings: Mapping[str, Any]) -> None:
+        self.place = place_from(settings)
+        self._clients = Clients(self.place)
+
+    def kind_of(self, token: str) -> ResourceKind | None:
+        if token in REAL:
+            return REAL[token](self.place, self._clients)
+        row = TABLE.get(token)
+        return Kept(row, self.place) if row is not None else None
+
+    def call(self, token: str, arguments: Properties) -> Properties | None:
+        function = FUNCTIONS.get(token)
+        return function(self.place, arguments) if function is not None else None

@@ -1,0 +1,57 @@
+"""Makes the embedded AWS agree with the engine's state, before the engine works on it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from local.providers.aws.place import place_from
+from local.providers.aws.real import REAL, Clients, Real
+
+_SECRET_KEY = "4dabf18193072939515e22adb298388d"
+
+
+def put_back(resources: Iterable[Mapping[str, Any]], endpoint: str) -> int:
+    """Creates again every real resource that the state has, in the state's order. Returns how many there were."""
+    count = 0
+    for resource in resources:
+        kind = _kind(resource, endpoint)
+        # What is only waiting to be deleted (`delete`) was replaced: it must exist too until the engine deletes it.
+        if kind is not None:
+            kind.put(open_secrets(resource.get("inputs") or {}))
+            count += 1
+    return count
+
+
+def undo_unfinished(deployment: Mapping[str, Any], endpoint: str) -> list[str]:
+    """Deletes what an interrupted engine may have created without writing it down. Returns the URNs it was about."""
+    undone = []
+    for operation in deployment.get("pending_operations") or []:
+        resource = operation["resource"]
+        kind = _kind(resource, endpoint)
+        if operation["type"] == "creating" and kind is not None:
+            inputs = open_secrets(resource.get("inputs") or {})
+            kind.delete(kind.identify(inputs), inputs)
+        undone.append(str(resource["urn"]))
+    return undone
+
+
+def open_secrets(value: Any) -> Any:
+    """A value of an exported state with its secrets in plain."""
+    if isinstance(value, Mapping):
+        if _SECRET_KEY in value:
+            return json.loads(value["plaintext"])
+        return {key: open_secrets(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [open_secrets(item) for item in value]
+    return value
+
+
+def _kind(resource: Mapping[str, Any], endpoint: str) -> Real | None:
+    found = REAL.get(str(resource.get("type")))
+    if found is None:
+        return None
+    region = (resource.get("outputs") or {}).get("region")
+    place = place_from({"region": region} if isinstance(region, str) else {})
+    return found(place, Clients(place, endpoint))
