@@ -1,0 +1,172 @@
+"""The local stack's commands; `make` calls them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import socket
+import sys
+import time
+from pathlib import Path
+
+from local.paths import LocalPaths, local_paths
+from local.toolchain.engine import EngineMissing, EngineSetup
+
+DEFAULT_PORT = 8080
+DEFAULT_CLOUD_PORT = 4566
+REGION = "us-east-1"
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def complain(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    os.umask(0o077)
+    try:
+        return int(options.run(options, local_paths()))
+    except KeyboardInterrupt:
+        return 130
+    except EngineMissing as error:
+        complain(str(error))
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    up = commands.add_parser("up", help="bring the whole stack up on this machine, until Ctrl-C")
+    up.add_argument("--port", type=_port, default=DEFAULT_PORT, help="the load balancer's port (default %(default)s)")
+    up.add_argument("--cloud-port", type=_port, help=f"the embedded AWS's port (default {DEFAULT_CLOUD_PORT}, or any free one)")
+    up.set_defaults(run=_up)
+    deploy = commands.add_parser("deploy", help="deploy the program as it is now to the running stack")
+    deploy.set_defaults(run=_deploy)
+    preview = commands.add_parser("preview", help="plan a stack, without an account")
+    preview.add_argument("stack", help="the name in Pulumi.<name>.yaml")
+    preview.set_defaults(run=_preview)
+    clean = commands.add_parser("clean", help="delete the local stack with everything it has stored")
+    clean.set_defaults(run=_clean)
+    setup = commands.add_parser("setup", help="find, fetch or build the engine")
+    setup.set_defaults(run=lambda options, paths: _engine_path() is None)
+    engine_up = commands.add_parser("engine-up", help=argparse.SUPPRESS)
+    engine_up.add_argument("--endpoint", required=True)
+    engine_up.set_defaults(run=_engine_up)
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; use a number from 1 to 65535")
+    return int(text)
+
+
+def _engine_path() -> Path:
+    given = os.environ.get("LOCAL_ENGINE")
+    return Path(given) if given else EngineSetup(say).ensure()
+
+
+def _up(options: argparse.Namespace, paths: LocalPaths) -> int:
+    from local.session import SessionFailed, UpSession
+
+    executable = _engine_path()
+    cloud_port = options.cloud_port or (DEFAULT_CLOUD_PORT if _is_free(DEFAULT_CLOUD_PORT) else 0)
+    session = UpSession(executable, paths, options.port, cloud_port, REGION, say)
+    try:
+        return asyncio.run(session.run())
+    except SessionFailed as error:
+        complain(f"make up: {error}")
+        return 1
+
+
+def _deploy(options: argparse.Namespace, paths: LocalPaths) -> int:
+    from local.control import NoSession, Session, announce
+    from local.deployment import deploy, engine_turn, reconcile
+    from local.engine import Engine, EngineFailed
+
+    try:
+        session = Session.read(paths.session)
+        engine = Engine(_engine_path(), paths, cloud_endpoint=session.cloud_endpoint, output=say)
+        started = time.monotonic()
+        with engine_turn(paths, say):
+            reconcile(engine, session.cloud_endpoint, restart=False)
+            deployed = deploy(engine)
+            failure = asyncio.run(announce(session, deployed.resources, say))
+    except (NoSession, EngineFailed) as error:
+        complain(f"make deploy: {error}")
+        return 1
+    if failure is not None:
+        complain(f"make deploy: {failure}")
+        return 1
+    say(f"deployed: http://127.0.0.1:{session.port}  ({time.monotonic() - started:.1f} s)")
+    return 0
+
+
+def _preview(options: argparse.Namespace, paths: LocalPaths) -> int:
+    from local.deployment import engine_turn
+    from local.engine import Engine, EngineFailed
+
+    executable = _engine_path()
+    started = time.monotonic()
+    try:
+        with engine_turn(paths, say):
+            Engine(executable, paths, output=say).preview(options.stack)
+    except EngineFailed as error:
+        complain(f"make preview: {error}")
+        return 1
+    say(f"previewed {options.stack} in {time.monotonic() - started:.1f} s")
+    return 0
+
+
+def _clean(options: argparse.Namespace, paths: LocalPaths) -> int:
+    from local.session import SessionFailed, only_session
+
+    try:
+        with only_session(paths):
+            shutil.rmtree(paths.folder, ignore_errors=True)
+    except SessionFailed as error:
+        complain(f"make clean: {error}")
+        return 1
+    return 0
+
+
+def _engine_up(options: argparse.Namespace, paths: LocalPaths) -> int:
+    """The deployment of `make up`, in a process of its own: progress on stderr, the result as JSON on stdout."""
+    import urllib.request
+
+    from local.deployment import deploy, engine_turn, reconcile
+    from local.engine import Engine, EngineFailed
+
+    engine = Engine(_engine_path(), paths, cloud_endpoint=options.endpoint, output=complain)
+    try:
+        with engine_turn(paths, complain):
+            for urn in reconcile(engine, options.endpoint, restart=True):
+                complain(f"an interrupted deployment was working on {urn.rpartition('::')[2]}: taken up again")
+            urllib.request.urlopen(f"{options.endpoint}/_local/restore", timeout=60).close()
+            deployed = deploy(engine)
+    except EngineFailed as error:
+        complain(str(error))
+        return 1
+    json.dump({"resources": list(deployed.resources), "changes": dict(deployed.changes)}, sys.stdout)
+    return 0
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

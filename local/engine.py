@@ -1,0 +1,210 @@
+"""The real Pulumi engine, driven from here: the project's program, a file backend, the stand-in providers."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import runpy
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi.automation as automation
+import yaml
+
+from local.paths import PROJECT_ROOT, LocalPaths
+from local.providers.aws.real import CLOUD_ENDPOINT_VARIABLE
+from local.transcript import Transcript
+
+LOCAL_STACK = "local"
+
+Output = Callable[[str], None]
+
+# A first deployment makes a hundred resources; a deployed change touches a few.
+_MOST_RESOURCES = 12
+
+
+class EngineFailed(Exception):
+    """The engine gave up; the message is what it said."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Runs one stack of the project at a time.
+
+    `cloud_endpoint` is where resources of the local stack are made for real; without it only previews work. `config` adds
+    to or replaces values of the stack file (keys without a namespace are the project's). `root` is the project's folder.
+    """
+
+    executable: Path
+    paths: LocalPaths
+    cloud_endpoint: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    root: Path = PROJECT_ROOT
+    output: Output = print
+
+    def up(self, stack: str = LOCAL_STACK, *, quiet: bool = False) -> Mapping[str, int]:
+        """Deploys the stack. Returns how many resources were created, updated, … Raises `EngineFailed`."""
+        with _failures("the deployment", shown=not quiet):
+            result = self._stack(stack).up(on_output=self._line(quiet, _MOST_RESOURCES), suppress_progress=True, color="never")
+        return dict(result.summary.resource_changes or {})
+
+    def preview(self, stack: str, *, quiet: bool = False) -> Mapping[str, int]:
+        """Plans the stack without changing anything. Returns the planned number of each operation."""
+        with _failures("the plan", shown=not quiet):
+            result = self._stack(stack).preview(on_output=self._line(quiet), suppress_progress=True, color="never")
+        return {str(getattr(op, "value", op)): count for op, count in result.change_summary.items()}
+
+    def destroy(self, stack: str = LOCAL_STACK, *, quiet: bool = False) -> None:
+        """Deletes everything that the stack has deployed; the stack itself stays, empty."""
+        with _failures("the deletion", shown=not quiet):
+            self._stack(stack).destroy(on_output=self._line(quiet), suppress_progress=True, color="never")
+
+    def refresh(self, stack: str = LOCAL_STACK, *, quiet: bool = False) -> None:
+        """Brings the state to what exists."""
+        with _failures("the refresh", shown=not quiet):
+            self._stack(stack).refresh(on_output=self._line(quiet), suppress_progress=True, color="never")
+
+    def deployment(self, stack: str = LOCAL_STACK) -> dict[str, Any]:
+        """The stack's state with its secrets opened: `resources`, `pending_operations`, … Empty for a new stack."""
+        if not self._state_file(stack).exists():
+            return {}
+        with _failures("reading the state", shown=False):
+            # stack export in the automation API opens secrets as well.
+            exported = self._stack(stack).export_stack()
+        return dict(exported.deployment or {})
+
+    def replace_deployment(self, deployment: Mapping[str, Any], stack: str = LOCAL_STACK) -> None:
+        """Writes the stack's state."""
+        with _failures("writing the state", shown=False):
+            self._stack(stack).import_stack(automation.Deployment(version=3, deployment=dict(deployment)))
+
+    def unlock(self, stack: str = LOCAL_STACK) -> None:
+        """Takes away the lock that a killed engine has left behind. Only for who knows that no engine runs."""
+        shutil.rmtree(self.paths.state / ".pulumi" / "locks" / "organization" / self._project()["name"] / stack, ignore_errors=True)
+
+    def _stack(self, name: str) -> automation.Stack:
+        workspace = self._workspace(name)
+        options = automation.LocalWorkspaceOptions(
+            work_dir=str(workspace),
+            program=self._program,
+            pulumi_home=str(self._home),
+            env_vars=self._environment(),
+            pulumi_command=self._command(),
+        )
+        return automation.create_or_select_stack(
+            name, project_name=self._project()["name"], program=self._program, opts=options
+        )
+
+    def _program(self) -> None:
+        """Runs `__main__.py` as the Python language host would: as the main module."""
+        runpy.run_path(str(self.root / "__main__.py"), run_name="__main__")
+
+    def _command(self) -> automation.PulumiCommand:
+        # It is looked for on this process's PATH, and asked for its version, before a workspace's environment counts.
+        folder = str(self.executable.parent)
+        if folder not in os.environ.get("PATH", "").split(os.pathsep):
+            os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"
+        command = automation.PulumiCommand()
+        command.command = str(self.executable)
+        return command
+
+    def _project(self) -> dict[str, Any]:
+        loaded: dict[str, Any] = yaml.safe_load((self.root / "Pulumi.yaml").read_text())
+        return loaded
+
+    def _state_file(self, stack: str) -> Path:
+        return self.paths.state / ".pulumi" / "stacks" / self._project()["name"] / f"{stack}.json"
+
+    def _workspace(self, stack: str) -> Path:
+        """A working copy of the project file and the stack file: the engine writes its salt into the latter."""
+        folder = self.paths.workspace
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.root / "Pulumi.yaml", folder / "Pulumi.yaml")
+        source, copy = self.root / f"Pulumi.{stack}.yaml", folder / f"Pulumi.{stack}.yaml"
+        if not source.is_file():
+            known = sorted(file.name.split(".")[1] for file in self.root.glob("Pulumi.*.yaml"))
+            raise EngineFailed(f"STACK={stack}: there is no {source.name}; there are {', '.join(known)}")
+        settings = yaml.safe_load(source.read_text()) or {}
+        project = self._project()["name"]
+        settings["config"] = _without_ciphertext(settings.get("config") or {}) | {
+            key if ":" in key else f"{project}:{key}": value for key, value in self.config.items()
+        }
+        for key in ("encryptionsalt", "secretsprovider", "encryptedkey"):
+            settings.pop(key, None)
+        previous = yaml.safe_load(copy.read_text()) if copy.is_file() else {}
+        if "encryptionsalt" in (previous or {}):
+            settings["encryptionsalt"] = previous["encryptionsalt"]
+        copy.write_text(yaml.safe_dump(settings))
+        return folder
+
+    def _environment(self) -> dict[str, str]:
+        environment = {
+            "PULUMI_BACKEND_URL": f"file://{self.paths.state}",
+            "PULUMI_CONFIG_PASSPHRASE": self._passphrase(),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "LOCAL_DIR": str(self.paths.folder),
+        }
+        self.paths.state.mkdir(parents=True, exist_ok=True)
+        self._install_plugins()
+        if self.cloud_endpoint is not None:
+            environment[CLOUD_ENDPOINT_VARIABLE] = self.cloud_endpoint
+        return environment
+
+    def _passphrase(self) -> str:
+        """The local state's secrets are encrypted with a passphrase of this checkout."""
+        file = self.paths.folder / "passphrase"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            partial = file.with_suffix(f".{os.getpid()}")
+            partial.touch(mode=0o600)
+            partial.write_text(secrets.token_urlsafe(32))
+            partial.replace(file)
+        return file.read_text()
+
+    def _install_plugins(self) -> None:
+        """Puts the stand-ins where the engine keeps the plugins of exactly the versions that the program's SDKs ask for."""
+        for package in ("aws", "docker"):
+            version = importlib.metadata.version(f"pulumi_{package}")
+            folder = self._home / "plugins" / f"resource-{package}-v{version}"
+            script = folder / f"pulumi-resource-{package}"
+            text = (
+                "#!/bin/sh\n"
+                f'PYTHONPATH="{PROJECT_ROOT}" exec "{sys.executable}" -m local.providers.{package} "$@"\n'
+            )
+            if not script.exists() or script.read_text() != text:
+                folder.mkdir(parents=True, exist_ok=True)
+                partial = script.with_suffix(f".{os.getpid()}")
+                partial.write_text(text)
+                partial.chmod(0o755)
+                partial.replace(script)
+
+    @property
+    def _home(self) -> Path:
+        return self.paths.folder / "pulumi-home"
+
+    def _line(self, quiet: bool, most: int | None = None) -> Output:
+        return (lambda line: None) if quiet else Transcript(self.output, most).line
+
+
+def _without_ciphertext(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Configuration as a plan without its owner's keys can have it: encrypted values stand as placeholders."""
+    return {
+        key: "encrypted-value" if isinstance(value, Mapping) and set(value) == {"secure"} else value
+        for key, value in config.items()
+    }
+
+
+@contextmanager
+def _failures(what: str, *, shown: bool) -> Iterator[None]:
+    """Turns the automation API's errors into `EngineFailed`; `shown` says that the engine's own words are out already."""
+    try:
+        yield
+    except automation.CommandError as error:
+        raise EngineFailed(f"{what} failed, for the reasons above" if shown else str(error)) from error

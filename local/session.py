@@ -1,0 +1,174 @@
+"""`make up`: the embedded AWS, a deployment, the runner; until Ctrl-C, then everything down again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.cloud_process import CloudFailed, CloudProcess
+from local.control import ControlServer, Report, Session
+from local.deployment import Deployed, Resources
+from local.images import Images
+from local.paths import PROJECT_ROOT, LocalPaths
+from local.restore import open_secrets
+from local.runner import Runner, RunnerError
+from local.welcome import Facts, welcome
+
+_STATUS_SECONDS = 0.5
+
+
+class SessionFailed(Exception):
+    """The stack could not be brought up; the message says why."""
+
+
+@dataclass
+class UpSession:
+    """One `make up`. `port` is the load balancer's, `cloud_port` the embedded AWS's (0: any free one)."""
+
+    executable: Path
+    paths: LocalPaths
+    port: int
+    cloud_port: int
+    region: str
+    report: Report
+
+    async def run(self) -> int:
+        """Returns the exit status. Raises `SessionFailed`."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, stop.set)
+        started = time.monotonic()
+        with only_session(self.paths):
+            cloud = await asyncio.to_thread(self._start_cloud)
+            runner = Runner(aws=cloud, images=Images(self.paths.images), folder=self.paths.folder, port=self.port, report=self.report)
+            control = ControlServer(lambda resources, report: self._apply(runner, resources, report))
+            try:
+                await runner.start()
+                deployed = await self._deploy(cloud, stop)
+                if deployed is None:
+                    return 130
+                rollout = asyncio.ensure_future(self._apply(runner, deployed.resources, self.report))
+                await self._first_of(rollout, stop)
+                if stop.is_set() and not rollout.done():
+                    return 130
+                if failure := rollout.result():
+                    raise SessionFailed(failure)
+                Session(os.getpid(), await control.start(), control.secret, cloud.endpoint_url, runner.port).write(
+                    self.paths.session
+                )
+                facts = await asyncio.to_thread(self._facts, cloud, deployed, runner.port)
+                self.report(welcome(facts, time.monotonic() - started))
+                await self._watch(runner, cloud, stop)
+                return 0
+            except RunnerError as error:
+                raise SessionFailed(str(error)) from error
+            finally:
+                self.paths.session.unlink(missing_ok=True)
+                control.stop()
+                self.report("stopping: tasks finish what they are doing")
+                await runner.stop()
+                await asyncio.to_thread(cloud.stop)
+                self.report("stopped")
+
+    def _start_cloud(self) -> CloudProcess:
+        try:
+            return CloudProcess.start(self.paths.cloud, region=self.region, port=self.cloud_port)
+        except CloudFailed as error:
+            raise SessionFailed(str(error)) from error
+
+    async def _deploy(self, cloud: CloudProcess, stop: asyncio.Event) -> Deployed | None:
+        """Runs the engine in a process of its own; None when the session is to stop first."""
+        engine = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "local",
+            "engine-up",
+            "--endpoint",
+            cloud.endpoint_url,
+            cwd=PROJECT_ROOT,
+            env=os.environ | {"LOCAL_DIR": str(self.paths.folder), "LOCAL_ENGINE": str(self.executable)},
+            stdout=asyncio.subprocess.PIPE,
+            limit=1 << 28,
+            start_new_session=True,
+        )
+        answer = asyncio.ensure_future(engine.communicate())
+        await self._first_of(answer, stop)
+        if not answer.done():
+            self.report("interrupting the deployment")
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(engine.pid, signal.SIGINT)
+            try:
+                await asyncio.wait_for(answer, 30)
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(engine.pid, signal.SIGKILL)
+            return None
+        output, _ = answer.result()
+        if engine.returncode != 0:
+            raise SessionFailed("the stack was not deployed")
+        result = json.loads(output)
+        return Deployed(result["resources"], result["changes"])
+
+    async def _apply(self, runner: Runner, resources: Resources, report: Report) -> str | None:
+        try:
+            outcome = await runner.apply(resources)
+        except RunnerError as error:
+            return str(error)
+        for status in runner.status():
+            report(str(status))
+        return None if outcome.ok else f"the services do not run what was deployed\n{outcome}"
+
+    async def _watch(self, runner: Runner, cloud: CloudProcess, stop: asyncio.Event) -> None:
+        shown = [str(status) for status in runner.status()]
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _STATUS_SECONDS)
+            if cloud.process.poll() is not None:
+                raise SessionFailed(
+                    f"the embedded AWS ended with status {cloud.process.returncode} "
+                    f"(its log: {self.paths.cloud / 'server.log'}); `make up` brings everything back"
+                )
+            now = [str(status) for status in runner.status()]
+            for line in now:
+                if line not in shown:
+                    self.report(line)
+            shown = now
+
+    async def _first_of(self, work: asyncio.Future[Any], stop: asyncio.Event) -> None:
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+
+    def _facts(self, cloud: CloudProcess, deployed: Deployed, port: int) -> Facts:
+        outputs = open_secrets(deployed.outputs)
+        token = None
+        if outputs.get("tokenParameter"):
+            answer = cloud.client("ssm").get_parameter(Name=outputs["tokenParameter"], WithDecryption=True)
+            token = str(answer["Parameter"]["Value"])
+        return Facts(port, cloud.endpoint_url, self.region, token, outputs.get("bucket"), outputs.get("queueUrl"))
+
+
+@contextmanager
+def only_session(paths: LocalPaths) -> Iterator[None]:
+    """Holds the checkout's session lock. Raises `SessionFailed` when another session has it."""
+    paths.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with paths.lock.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SessionFailed("`make up` is running for this checkout already: use it, or stop it first") from None
+        yield
+
+
