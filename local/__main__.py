@@ -45,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     up = commands.add_parser("up", help="bring the whole stack up on this machine, until Ctrl-C")
     up.add_argument("--port", type=_port, default=DEFAULT_PORT, help="the load balancer's port (default %(default)s)")
-    up.add_argument("--cloud-port", type=_port, help=f"the embedded AWS's port (default {DEFAULT_CLOUD_PORT}, or any free one)")
+    up.add_argument(
+        "--cloud-port", type=_port, help=f"the embedded AWS's port (default {DEFAULT_CLOUD_PORT}, or any free one)"
+    )
     up.set_defaults(run=_up)
     deploy = commands.add_parser("deploy", help="deploy the program as it is now to the running stack")
     deploy.set_defaults(run=_deploy)

@@ -33,12 +33,17 @@ class EngineFailed(Exception):
     """The engine gave up; the message is what it said."""
 
 
+class Secret(str):
+    """A configuration value that the engine is to encrypt."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """Runs one stack of the project at a time.
 
     `cloud_endpoint` is where resources of the local stack are made for real; without it only previews work. `config` adds
-    to or replaces values of the stack file (keys without a namespace are the project's). `root` is the project's folder.
+    to or replaces values of the stack file (keys without a namespace are the project's); a `Secret` is encrypted. `root` is
+    the project's folder.
     """
 
     executable: Path
@@ -51,14 +56,33 @@ class Engine:
     def up(self, stack: str = LOCAL_STACK, *, quiet: bool = False) -> Mapping[str, int]:
         """Deploys the stack. Returns how many resources were created, updated, … Raises `EngineFailed`."""
         with _failures("the deployment", shown=not quiet):
-            result = self._stack(stack).up(on_output=self._line(quiet, _MOST_RESOURCES), suppress_progress=True, color="never")
-        return dict(result.summary.resource_changes or {})
+            result = self._stack(stack).up(
+                on_output=self._line(quiet, _MOST_RESOURCES), suppress_progress=True, color="never"
+            )
+        return {str(op): count for op, count in (result.summary.resource_changes or {}).items()}
 
     def preview(self, stack: str, *, quiet: bool = False) -> Mapping[str, int]:
         """Plans the stack without changing anything. Returns the planned number of each operation."""
         with _failures("the plan", shown=not quiet):
             result = self._stack(stack).preview(on_output=self._line(quiet), suppress_progress=True, color="never")
         return {str(getattr(op, "value", op)): count for op, count in result.change_summary.items()}
+
+    def plan(self, stack: str) -> list[dict[str, Any]]:
+        """What a preview would do, a step each: `op`, `type`, `name` and the `inputs` as far as they are known."""
+        steps: list[dict[str, Any]] = []
+
+        def note(event: automation.EngineEvent) -> None:
+            step = event.resource_pre_event.metadata if event.resource_pre_event else None
+            if step is not None:
+                name = step.urn.rpartition("::")[2]
+                inputs = dict(step.new.inputs or {}) if step.new else {}
+                steps.append(
+                    {"op": str(getattr(step.op, "value", step.op)), "type": step.type, "name": name, "inputs": inputs}
+                )
+
+        with _failures("the plan", shown=False):
+            self._stack(stack).preview(on_event=note, suppress_progress=True, color="never")
+        return steps
 
     def destroy(self, stack: str = LOCAL_STACK, *, quiet: bool = False) -> None:
         """Deletes everything that the stack has deployed; the stack itself stays, empty."""
@@ -86,7 +110,10 @@ class Engine:
 
     def unlock(self, stack: str = LOCAL_STACK) -> None:
         """Takes away the lock that a killed engine has left behind. Only for who knows that no engine runs."""
-        shutil.rmtree(self.paths.state / ".pulumi" / "locks" / "organization" / self._project()["name"] / stack, ignore_errors=True)
+        shutil.rmtree(
+            self.paths.state / ".pulumi" / "locks" / "organization" / self._project()["name"] / stack,
+            ignore_errors=True,
+        )
 
     def _stack(self, name: str) -> automation.Stack:
         workspace = self._workspace(name)
@@ -97,9 +124,15 @@ class Engine:
             env_vars=self._environment(),
             pulumi_command=self._command(),
         )
-        return automation.create_or_select_stack(
+        stack = automation.create_or_select_stack(
             name, project_name=self._project()["name"], program=self._program, opts=options
         )
+        secret = {key: value for key, value in self._config(name).items() if isinstance(value, Secret)}
+        if secret:
+            stack.set_all_config(
+                {key: automation.ConfigValue(str(value), secret=True) for key, value in secret.items()}
+            )
+        return stack
 
     def _program(self) -> None:
         """Runs `__main__.py` as the Python language host would: as the main module."""
@@ -119,7 +152,7 @@ class Engine:
         return loaded
 
     def _state_file(self, stack: str) -> Path:
-        return self.paths.state / ".pulumi" / "stacks" / self._project()["name"] / f"{stack}.json"
+        return self.paths.state / ".pulumi" / "stacks" / str(self._project()["name"]) / f"{stack}.json"
 
     def _workspace(self, stack: str) -> Path:
         """A working copy of the project file and the stack file: the engine writes its salt into the latter."""
@@ -131,10 +164,7 @@ class Engine:
             known = sorted(file.name.split(".")[1] for file in self.root.glob("Pulumi.*.yaml"))
             raise EngineFailed(f"STACK={stack}: there is no {source.name}; there are {', '.join(known)}")
         settings = yaml.safe_load(source.read_text()) or {}
-        project = self._project()["name"]
-        settings["config"] = _without_ciphertext(settings.get("config") or {}) | {
-            key if ":" in key else f"{project}:{key}": value for key, value in self.config.items()
-        }
+        settings["config"] = {key: value for key, value in self._config(stack).items() if not isinstance(value, Secret)}
         for key in ("encryptionsalt", "secretsprovider", "encryptedkey"):
             settings.pop(key, None)
         previous = yaml.safe_load(copy.read_text()) if copy.is_file() else {}
@@ -142,6 +172,20 @@ class Engine:
             settings["encryptionsalt"] = previous["encryptionsalt"]
         copy.write_text(yaml.safe_dump(settings))
         return folder
+
+    def _config(self, stack: str) -> dict[str, Any]:
+        """The stack file's configuration with this engine's own changes.
+
+        What the file holds encrypted stands as a placeholder: a plan must not need its owner's keys.
+        """
+        written = (yaml.safe_load((self.root / f"Pulumi.{stack}.yaml").read_text()) or {}).get("config") or {}
+        project = self._project()["name"]
+        return {
+            key: Secret("encrypted-in-the-stack-file")
+            if isinstance(value, Mapping) and set(value) == {"secure"}
+            else value
+            for key, value in written.items()
+        } | {key if ":" in key else f"{project}:{key}": value for key, value in self.config.items()}
 
     def _environment(self) -> dict[str, str]:
         environment = {
@@ -174,10 +218,7 @@ class Engine:
             version = importlib.metadata.version(f"pulumi_{package}")
             folder = self._home / "plugins" / f"resource-{package}-v{version}"
             script = folder / f"pulumi-resource-{package}"
-            text = (
-                "#!/bin/sh\n"
-                f'PYTHONPATH="{PROJECT_ROOT}" exec "{sys.executable}" -m local.providers.{package} "$@"\n'
-            )
+            text = f'#!/bin/sh\nPYTHONPATH="{PROJECT_ROOT}" exec "{sys.executable}" -m local.providers.{package} "$@"\n'
             if not script.exists() or script.read_text() != text:
                 folder.mkdir(parents=True, exist_ok=True)
                 partial = script.with_suffix(f".{os.getpid()}")
@@ -191,14 +232,6 @@ class Engine:
 
     def _line(self, quiet: bool, most: int | None = None) -> Output:
         return (lambda line: None) if quiet else Transcript(self.output, most).line
-
-
-def _without_ciphertext(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Configuration as a plan without its owner's keys can have it: encrypted values stand as placeholders."""
-    return {
-        key: "encrypted-value" if isinstance(value, Mapping) and set(value) == {"secure"} else value
-        for key, value in config.items()
-    }
 
 
 @contextmanager

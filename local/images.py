@@ -46,7 +46,9 @@ class Images:
             copy = partial / context.resolve().name / file
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(context / file, copy)
-        (partial / "image.json").write_text(json.dumps({"entrypoint": stage.entrypoint, "environment": stage.environment}))
+        (partial / "image.json").write_text(
+            json.dumps({"entrypoint": stage.entrypoint, "environment": stage.environment})
+        )
         try:
             partial.rename(target)
         except OSError:
@@ -81,7 +83,9 @@ def _last_stage(dockerfile: Path) -> _Stage:
             case "ENV":
                 stage.environment.update(_environment(rest))
     if not stage.entrypoint:
-        raise ValueError(f"{dockerfile}: its last stage needs an ENTRYPOINT in exec form, such as [\"python\", \"-m\", \"service\"]")
+        raise ValueError(
+            f'{dockerfile}: its last stage needs an ENTRYPOINT in exec form, such as ["python", "-m", "service"]'
+        )
     return stage
 
 
@@ -106,4 +110,6 @@ def _exec_form(dockerfile: Path, rest: str) -> list[str]:
 def _environment(rest: str) -> dict[str, str]:
     pairs = re.findall(r"""(\w+)=("[^"]*"|'[^']*'|\S+)""", rest)
     # PATH and the like name folders of the image, which isn't one here.
-    return {name: value.strip("\"'") for name, value in pairs if not name.startswith(("PATH", "PYTHONPATH", "VIRTUAL_ENV"))}
+    return {
+        name: value.strip("\"'") for name, value in pairs if not name.startswith(("PATH", "PYTHONPATH", "VIRTUAL_ENV"))
+    }

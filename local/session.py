@@ -52,7 +52,13 @@ class UpSession:
         started = time.monotonic()
         with only_session(self.paths):
             cloud = await asyncio.to_thread(self._start_cloud)
-            runner = Runner(aws=cloud, images=Images(self.paths.images), folder=self.paths.folder, port=self.port, report=self.report)
+            runner = Runner(
+                aws=cloud,
+                images=Images(self.paths.images),
+                folder=self.paths.folder,
+                port=self.port,
+                report=self.report,
+            )
             control = ControlServer(lambda resources, report: self._apply(runner, resources, report))
             try:
                 await runner.start()
@@ -170,5 +176,3 @@ def only_session(paths: LocalPaths) -> Iterator[None]:
         except BlockingIOError:
             raise SessionFailed("`make up` is running for this checkout already: use it, or stop it first") from None
         yield
-
-

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 # "creating (0s)" is followed by "created (0.1s)": the second says it all.
 _BEGINNING = re.compile(r" (creating|updating|deleting|replacing)( replacement| original)? \(\d")
-_FINISHED = re.compile(r" (created|updated|deleted|replaced|create|update|delete|replace)( replacement| original)?( \(|$| \[)")
+_FINISHED = re.compile(
+    r" (created|updated|deleted|replaced|create|update|delete|replace)( replacement| original)?( \(|$| \[)"
+)
 # The inline host reports an error of the program twice, the second time with this in front.
 _AGAIN = "error: an unhandled error occurred: "
 

@@ -47,11 +47,16 @@ def welcome(facts: Facts, seconds: float) -> str:
             f"  curl -X POST {base}/submit {json_header} -d '{submit}'",
         ]
     if facts.bucket is not None:
-        sign = (
-            f"--user {OPERATOR_ACCESS_KEY_ID}:{OPERATOR_SECRET_ACCESS_KEY} --aws-sigv4 aws:amz:{facts.region}:s3"
-        )
+        sign = f"--user {OPERATOR_ACCESS_KEY_ID}:{OPERATOR_SECRET_ACCESS_KEY} --aws-sigv4 aws:amz:{facts.region}:s3"
         lines += [
             "The bucket, with any S3 client, or with curl:",
             f"  curl {sign} '{facts.cloud_endpoint}/{facts.bucket}?list-type=2&prefix=emails%2F'",
         ]
-    return "\n".join([*lines, "", "`make deploy` in another terminal deploys a change. Ctrl-C stops everything; what is stored stays.", ""])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "`make deploy` in another terminal deploys a change. Ctrl-C stops everything; what is stored stays.",
+            "",
+        ]
+    )

@@ -64,7 +64,11 @@ def needed_access(request: CloudRequest, scope: SignedScope, account: Account) -
             names = request.json.get("Names") or [request.json.get("Name") or request.json.get("Path") or "*"]
             return [Access(action, _parameter_arn(prefix, str(name))) for name in names]
         case "dynamodb":
-            tables = [request.json["TableName"]] if "TableName" in request.json else list(request.json.get("RequestItems", {}))
+            tables = (
+                [request.json["TableName"]]
+                if "TableName" in request.json
+                else list(request.json.get("RequestItems", {}))
+            )
             return [Access(action, f"{prefix}:table/{table}") for table in tables] or [Access(action, "*")]
         case "sns":
             return [Access(action, request.form.get("TopicArn") or request.form.get("TargetArn") or "*")]
@@ -111,7 +115,14 @@ def _bucket_action(method: str, query: set[str]) -> str:
             if verb is None:
                 break
             # AWS has no action of its own to delete these: removing a configuration is putting none.
-            if verb == "Delete" and name in {"lifecycle", "encryption", "cors", "tagging", "ownershipControls", "publicAccessBlock"}:
+            if verb == "Delete" and name in {
+                "lifecycle",
+                "encryption",
+                "cors",
+                "tagging",
+                "ownershipControls",
+                "publicAccessBlock",
+            }:
                 verb = "Put"
             return f"s3:{verb}{noun}"
     if method == "POST" and "delete" in query:

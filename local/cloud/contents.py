@@ -68,7 +68,7 @@ class Contents:
             "queues": sorted(self._sqs.queues),
             "parameters": sorted(name for name, versions in self._ssm._parameters.items() if versions),
             "roles": sorted(role.name for role in self._iam.roles.values()),
-            "policies": sorted(p.name for p in self._iam.managed_policies.values() if not p.arn.split(":")[4] == "aws"),
+            "policies": sorted(p.name for p in self._iam.managed_policies.values() if p.arn.split(":")[4] != "aws"),
             "topics": sorted(self._sns.topics),
             "tables": sorted(self._dynamodb.tables),
             "log groups": sorted(self._logs.groups),
@@ -111,7 +111,7 @@ class Contents:
     def default_wait(self, queue: str) -> float:
         if not self.queue_exists(queue):
             return 0
-        return float(self._sqs.queues[queue].receive_message_wait_time_seconds or 0)
+        return float(getattr(self._sqs.queues[queue], "receive_message_wait_time_seconds", 0) or 0)
 
     def queues_behind(self, queue: str) -> Sequence[str]:
         """The queue and its dead-letter queue, into which a receive may move messages."""
@@ -152,7 +152,9 @@ class Contents:
     def write_parameter(self, name: str, item: Item) -> None:
         fields = _load(item.fields)
         value = fields.pop("value")
-        parameter = Parameter(self._account.account_id, name, value, last_modified_date=datetime.now(UTC), **fields)
+        parameter = Parameter(  # type: ignore[abstract]
+            self._account.account_id, name, value, last_modified_date=datetime.now(UTC), **fields
+        )
         self._ssm._parameters[name] = [parameter]
 
     # Policies
@@ -164,7 +166,9 @@ class Contents:
         except Exception:
             return None
         documents = [json.loads(text) for text in found.policies.values()]
-        return documents + [json.loads(policy.document) for policy in found.managed_policies.values()]
+        for policy in found.managed_policies.values():
+            documents += [json.loads(version.document) for version in policy.versions if version.is_default]
+        return documents
 
     def of_resource(self, access: Access) -> Sequence[Mapping[str, Any]]:
         """The bucket policy behind an S3 access."""
@@ -183,7 +187,7 @@ def neutralize_bucket_policies() -> None:
     def neutral(self: Any, action: str, resource: str) -> Any:
         return PermissionResult.NEUTRAL
 
-    FakeBucket.get_permission = neutral
+    FakeBucket.get_permission = neutral  # type: ignore[method-assign]
 
 
 def _dump(fields: Mapping[str, Any]) -> str:
@@ -201,5 +205,3 @@ def _load(text: str) -> dict[str, Any]:
 
     loaded: dict[str, Any] = json.loads(text, object_hook=decode)
     return loaded
-
-

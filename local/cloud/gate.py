@@ -104,8 +104,13 @@ class Gate:
             if evaluate(self._policies.of_resource(access), access, context) is Decision.DENIED:
                 decision = Decision.DENIED
             if decision is not Decision.ALLOWED:
-                because = "with an explicit deny" if decision is Decision.DENIED else "because no identity-based policy allows it"
-                return f"User: {principal.arn} is not authorized to perform: {access.action} on resource: {access.resource} {because}"
+                because = (
+                    "with an explicit deny"
+                    if decision is Decision.DENIED
+                    else "because no identity-based policy allows it"
+                )
+                what = f"{access.action} on resource: {access.resource}"
+                return f"User: {principal.arn} is not authorized to perform: {what} {because}"
         return None
 
     def _sts(self, request: CloudRequest, principal: Principal) -> Response:
@@ -114,7 +119,9 @@ class Gate:
         match form.get("Action"):
             case "GetCallerIdentity":
                 user_id = principal.access_key_id
-                result = f"<Arn>{principal.arn}</Arn><UserId>{user_id}</UserId><Account>{self._account.account_id}</Account>"
+                result = (
+                    f"<Arn>{principal.arn}</Arn><UserId>{user_id}</UserId><Account>{self._account.account_id}</Account>"
+                )
             case "AssumeRole" if principal.role is not None:
                 return refusal(request, "sts", "AccessDenied", "Only the operator assumes roles in the local stack.")
             case "AssumeRole":

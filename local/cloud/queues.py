@@ -55,7 +55,9 @@ class Queues:
 
 def queue_name(request: CloudRequest) -> str:
     """The name of the queue that a request is about; empty when it names none."""
-    return str(_parameter(request, "QueueName") or str(_parameter(request, "QueueUrl") or "").rstrip("/").rpartition("/")[2])
+    return str(
+        _parameter(request, "QueueName") or str(_parameter(request, "QueueUrl") or "").rstrip("/").rpartition("/")[2]
+    )
 
 
 def without_wait(request: CloudRequest) -> CloudRequest:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from werkzeug.wrappers import Request
 
+
 @dataclass(frozen=True)
 class SignedScope:
     """The credential scope of AWS Signature Version 4 and where it was found."""
@@ -92,11 +93,21 @@ class CloudRequest:
                 fields = dict(
                     part.strip().split("=", 1) for part in authorization.removeprefix("AWS4-HMAC-SHA256").split(",")
                 )
-                return _scope(fields["Credential"], fields["Signature"], fields["SignedHeaders"], self.headers.get("x-amz-date", ""), False)
+                return _scope(
+                    fields["Credential"],
+                    fields["Signature"],
+                    fields["SignedHeaders"],
+                    self.headers.get("x-amz-date", ""),
+                    False,
+                )
             query = self.query
             if "X-Amz-Signature" in query:
                 return _scope(
-                    query["X-Amz-Credential"], query["X-Amz-Signature"], query["X-Amz-SignedHeaders"], query["X-Amz-Date"], True
+                    query["X-Amz-Credential"],
+                    query["X-Amz-Signature"],
+                    query["X-Amz-SignedHeaders"],
+                    query["X-Amz-Date"],
+                    True,
                 )
         except (KeyError, ValueError):
             return None

@@ -96,7 +96,7 @@ def _client_is_there(connection: socket.socket | None) -> bool:
         return False
 
 
-class _QuietHandler(MotoRequestHandler):  # type: ignore[misc]
+class _QuietHandler(MotoRequestHandler):
     protocol_version = "HTTP/1.1"
     # Answers are small and many: waiting for more to send costs 40 ms each on a kept-alive connection.
     disable_nagle_algorithm = True
@@ -127,7 +127,8 @@ def main(arguments: list[str] | None = None) -> int:
         threaded=True,
         request_handler=_QuietHandler,
     )
-    server.daemon_threads = True
+    # A long poll must not hold the process up.
+    setattr(server, "daemon_threads", True)  # noqa: B010
     # shutdown() waits for the serving loop, so it must not run in it; the signal handler does.
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     signal.signal(signal.SIGINT, signal.SIG_IGN)

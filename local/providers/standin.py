@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -73,7 +74,7 @@ class ResourceKind(Protocol):
 
 
 class StandIn(Provider):
-    """Serves the types of `kind_of` and the functions of `call`; a name that isn't there is an error that names it."""
+    """Serves the types of `kind_of` and the functions of `answer`; a name that isn't there is an error that names it."""
 
     def __init__(self, package: str) -> None:
         self._package = package
@@ -81,7 +82,7 @@ class StandIn(Provider):
     def kind_of(self, token: str) -> ResourceKind | None:
         raise NotImplementedError
 
-    def call(self, token: str, arguments: Properties) -> Properties | None:
+    def answer(self, token: str, arguments: Properties) -> Properties | None:
         """The result of a provider function, or None for one that isn't known. Raises ValueError for bad arguments."""
         raise NotImplementedError
 
@@ -93,7 +94,7 @@ class StandIn(Provider):
         return {}
 
     async def get_schema(self, request: GetSchemaRequest) -> GetSchemaResponse:
-        return GetSchemaResponse('{"name": "%s", "version": "0.0.0"}' % self._package)
+        return GetSchemaResponse(json.dumps({"name": self._package, "version": "0.0.0"}))
 
     async def check_config(self, request: CheckRequest) -> CheckResponse:
         return CheckResponse(request.new_inputs)
@@ -109,7 +110,7 @@ class StandIn(Provider):
     async def invoke(self, request: InvokeRequest) -> InvokeResponse:
         arguments = to_plain(request.args)
         try:
-            result = await asyncio.to_thread(self.call, request.tok, arguments)
+            result = await asyncio.to_thread(self.answer, request.tok, arguments)
         except ValueError as error:
             return InvokeResponse(failures=[CheckFailure("", f"{request.tok}: {error}")])
         if result is None:
@@ -138,7 +139,11 @@ class StandIn(Provider):
                 detailed[key] = PropertyDiff(change, input_diff=True)
         replaces = [key for key in detailed if key in kind.replaces]
         return DiffResponse(
-            changes=bool(detailed), replaces=replaces, diffs=list(detailed), detailed_diff=detailed, stables=["arn", "id"]
+            changes=bool(detailed),
+            replaces=replaces,
+            diffs=list(detailed),
+            detailed_diff=detailed,
+            stables=["arn", "id"],
         )
 
     async def create(self, request: CreateRequest) -> CreateResponse:
@@ -221,5 +226,3 @@ def _auto_name(auto: AutoName, name: str, news: Properties, olds: Properties, se
             f"shorten the resource's name {name!r} or set {auto.property!r}"
         )
     return physical
-
-

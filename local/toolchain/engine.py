@@ -65,7 +65,8 @@ class EngineSetup:
             + "".join(f"  - {line}\n" for line in tried)
             + "Install either of:\n"
             "  - the Pulumi CLI, from https://www.pulumi.com/docs/iac/download-install/\n"
-            f"  - Go {OLDEST_GO[0]}.{OLDEST_GO[1]} or newer, from https://go.dev/dl/ (the engine is then built once, in some minutes)\n"
+            f"  - Go {OLDEST_GO[0]}.{OLDEST_GO[1]} or newer, from https://go.dev/dl/\n"
+            "    (the engine is then built once, in some minutes)\n"
             "and run the command again."
         )
 
@@ -118,7 +119,9 @@ class EngineSetup:
             return None
         version = _go_version(go)
         if version < OLDEST_GO:
-            tried.append(f"building it with Go: {go} is {'.'.join(map(str, version))}, older than {OLDEST_GO[0]}.{OLDEST_GO[1]}")
+            tried.append(
+                f"building it with Go: {go} is {'.'.join(map(str, version))}, older than {OLDEST_GO[0]}.{OLDEST_GO[1]}"
+            )
             return None
         self.report(f"building the Pulumi engine {VERSION} with {go} (some minutes, once a machine)")
         with tempfile.TemporaryDirectory() as scratch:
@@ -136,7 +139,12 @@ class EngineSetup:
 
     def _compile(self, go: str, module: Path, executable: Path) -> str | None:
         package = f"{_MODULE}/pkg/v3/cmd/pulumi"
-        environment = dict(self.environment) | {"GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off", "CGO_ENABLED": "0"}
+        environment = dict(self.environment) | {
+            "GOFLAGS": "-mod=readonly",
+            "GOTOOLCHAIN": "local",
+            "GOWORK": "off",
+            "CGO_ENABLED": "0",
+        }
         self.report("  downloading sources")
         listing = subprocess.run(
             [go, "list", "-deps", package], cwd=module, env=environment, capture_output=True, text=True, check=False

@@ -29,7 +29,12 @@ def _region(place: Place, arguments: Properties) -> Properties:
 
 def _partition(place: Place, arguments: Properties) -> Properties:
     reverse = ".".join(reversed(place.dns_suffix.split(".")))
-    return {"id": place.partition, "partition": place.partition, "dnsSuffix": place.dns_suffix, "reverseDnsPrefix": reverse}
+    return {
+        "id": place.partition,
+        "partition": place.partition,
+        "dnsSuffix": place.dns_suffix,
+        "reverseDnsPrefix": reverse,
+    }
 
 
 def _availability_zones(place: Place, arguments: Properties) -> Properties:
@@ -234,14 +239,26 @@ def _ssm_parameter(place: Place, arguments: Properties) -> Properties:
     name = str(arguments["name"])
     value = f"value-of-{stable_hex(name, length=8)}"
     arn = place.arn("ssm", f"parameter/{name.lstrip('/')}")
-    return {"id": name, "name": name, "arn": arn, "type": "String", "value": value, "insecureValue": value, "version": 1}
+    return {
+        "id": name,
+        "name": name,
+        "arn": arn,
+        "type": "String",
+        "value": value,
+        "insecureValue": value,
+        "version": 1,
+    }
 
 
 def _policy_document(place: Place, arguments: Properties) -> Properties:
     statements = [_statement(statement) for statement in arguments.get("statements") or []]
     document = {"Version": arguments.get("version") or "2012-10-17", "Statement": statements}
     text = json.dumps(document, indent=2)
-    return {"id": stable_hex(text, length=10), "json": text, "minifiedJson": json.dumps(document, separators=(",", ":"))}
+    return {
+        "id": stable_hex(text, length=10),
+        "json": text,
+        "minifiedJson": json.dumps(document, separators=(",", ":")),
+    }
 
 
 def _statement(statement: Properties) -> dict[str, Any]:

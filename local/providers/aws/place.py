@@ -40,7 +40,9 @@ class Place:
 
 def place_from(settings: Mapping[str, Any]) -> Place:
     """From the provider's configuration, else from the environment, as the real provider does."""
-    region = settings.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
+    region = (
+        settings.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
+    )
     partition = botocore.session.Session().get_partition_for_region(region)
     default_tags = settings.get("defaultTags") or {}
     if isinstance(default_tags, str):

@@ -28,6 +28,6 @@ class AwsStandIn(StandIn):
         row = TABLE.get(token)
         return Kept(row, self.place) if row is not None else None
 
-    def call(self, token: str, arguments: Properties) -> Properties | None:
+    def answer(self, token: str, arguments: Properties) -> Properties | None:
         function = FUNCTIONS.get(token)
         return function(self.place, arguments) if function is not None else None

@@ -298,7 +298,9 @@ class Queue(Real):
     def put(self, inputs: Properties) -> Created:
         sqs, name = self.clients["sqs"], str(inputs["name"])
         attributes = {
-            attribute: _attribute(inputs[key]) for key, attribute in self._ATTRIBUTES.items() if inputs.get(key) is not None
+            attribute: _attribute(inputs[key])
+            for key, attribute in self._ATTRIBUTES.items()
+            if inputs.get(key) is not None
         }
         url = self.identify(inputs)
         if self.exists(url, inputs):
@@ -406,7 +408,9 @@ class Role(Real):
             iam.update_assume_role_policy(RoleName=name, PolicyDocument=policy)
             role = iam.get_role(RoleName=name)["Role"]
         else:
-            boundary = {"PermissionsBoundary": inputs["permissionsBoundary"]} if inputs.get("permissionsBoundary") else {}
+            boundary = (
+                {"PermissionsBoundary": inputs["permissionsBoundary"]} if inputs.get("permissionsBoundary") else {}
+            )
             role = iam.create_role(
                 RoleName=name,
                 Path=inputs.get("path", "/"),
@@ -553,7 +557,10 @@ class TopicSubscription(Real):
 
     def put(self, inputs: Properties) -> Created:
         arn = self.clients["sns"].subscribe(
-            TopicArn=inputs["topic"], Protocol=inputs["protocol"], Endpoint=inputs["endpoint"], ReturnSubscriptionArn=True
+            TopicArn=inputs["topic"],
+            Protocol=inputs["protocol"],
+            Endpoint=inputs["endpoint"],
+            ReturnSubscriptionArn=True,
         )["SubscriptionArn"]
         return Created(arn, {"arn": arn, "ownerId": self.place.account, "pendingConfirmation": False})
 
@@ -594,7 +601,9 @@ def _table_call(inputs: Properties) -> dict[str, Any]:
     call: dict[str, Any] = {
         "TableName": inputs["name"],
         "KeySchema": keys,
-        "AttributeDefinitions": [{"AttributeName": a["name"], "AttributeType": a["type"]} for a in inputs["attributes"]],
+        "AttributeDefinitions": [
+            {"AttributeName": a["name"], "AttributeType": a["type"]} for a in inputs["attributes"]
+        ],
         # Capacity is nothing that one machine could show.
         "BillingMode": "PAY_PER_REQUEST",
     }

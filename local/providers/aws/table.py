@@ -321,13 +321,18 @@ TABLE: Mapping[str, Row] = {
         "{i[name]}", replaces="name logGroupName", auto_name=_NAMED, taggable=False
     ),
     "aws:cloudwatch/eventRule:EventRule": Row(
-        "{i[name]}", {"arn": _arn("events", "rule/{i[name]}")}, replaces="name namePrefix", auto_name=AutoName(longest=64)
+        "{i[name]}",
+        {"arn": _arn("events", "rule/{i[name]}")},
+        replaces="name namePrefix",
+        auto_name=AutoName(longest=64),
     ),
     "aws:cloudwatch/eventTarget:EventTarget": Row(
         "{i[rule]}-{hex16}", {"targetId": "{hex16}"}, replaces="rule targetId", taggable=False
     ),
     # Keys, application registry
-    "aws:kms/key:Key": Row("{uuid}", {"arn": _arn("kms", "key/{id}"), "keyId": "{id}"}, replaces="customerMasterKeySpec"),
+    "aws:kms/key:Key": Row(
+        "{uuid}", {"arn": _arn("kms", "key/{id}"), "keyId": "{id}"}, replaces="customerMasterKeySpec"
+    ),
     "aws:kms/alias:Alias": Row(
         "{i[name]}",
         {"arn": _arn("kms", "{i[name]}"), "targetKeyArn": _arn("kms", "key/{i[targetKeyId]}")},

@@ -18,7 +18,7 @@ class DockerStandIn(StandIn):
     def kind_of(self, token: str) -> ResourceKind | None:
         return _Image() if token == "docker:index/image:Image" else None
 
-    def call(self, token: str, arguments: Properties) -> Properties | None:
+    def answer(self, token: str, arguments: Properties) -> Properties | None:
         return None
 
     def defaults(self, token: str, inputs: Properties) -> Properties:

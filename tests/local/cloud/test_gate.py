@@ -26,7 +26,9 @@ def refused(call: Any, **arguments: Any) -> str:
     return str(error["Message"])
 
 
-def test_a_role_may_do_what_its_policy_says_and_nothing_else(cloud: CloudProcess, role_with: Any, client_of: Any) -> None:
+def test_a_role_may_do_what_its_policy_says_and_nothing_else(
+    cloud: CloudProcess, role_with: Any, client_of: Any
+) -> None:
     url = cloud.client("sqs").create_queue(QueueName="inbox")["QueueUrl"]
     cloud.client("sqs").create_queue(QueueName="other")
     sqs = client_of(role_with(allow("sqs:SendMessage", QUEUE_ARN)), "sqs")
@@ -42,7 +44,9 @@ def test_a_role_may_do_what_its_policy_says_and_nothing_else(cloud: CloudProcess
 def test_batches_need_the_permission_of_the_single_call(cloud: CloudProcess, role_with: Any, client_of: Any) -> None:
     url = cloud.client("sqs").create_queue(QueueName="inbox")["QueueUrl"]
     sqs = client_of(role_with(allow(["sqs:ReceiveMessage", "sqs:SendMessageBatch"], QUEUE_ARN)), "sqs")
-    assert "sqs:SendMessage on" in refused(sqs.send_message_batch, QueueUrl=url, Entries=[{"Id": "1", "MessageBody": "b"}])
+    assert "sqs:SendMessage on" in refused(
+        sqs.send_message_batch, QueueUrl=url, Entries=[{"Id": "1", "MessageBody": "b"}]
+    )
     assert "sqs:DeleteMessage on" in refused(
         sqs.delete_message_batch, QueueUrl=url, Entries=[{"Id": "1", "ReceiptHandle": "x"}]
     )
@@ -52,7 +56,9 @@ def test_parameters_are_told_apart(cloud: CloudProcess, role_with: Any, client_o
     for name in ("/app/token", "/app/other", "flat"):
         cloud.client("ssm").put_parameter(Name=name, Value=f"value of {name}", Type="SecureString")
     arn = "arn:aws:ssm:us-east-1:123456789012:parameter/"
-    ssm = client_of(role_with(allow("ssm:GetParameter", arn + "app/token"), allow("ssm:GetParameters", arn + "flat")), "ssm")
+    ssm = client_of(
+        role_with(allow("ssm:GetParameter", arn + "app/token"), allow("ssm:GetParameters", arn + "flat")), "ssm"
+    )
 
     assert ssm.get_parameter(Name="/app/token", WithDecryption=True)["Parameter"]["Value"] == "value of /app/token"
     assert ssm.get_parameters(Names=["flat"], WithDecryption=True)["Parameters"][0]["Value"] == "value of flat"
@@ -70,7 +76,10 @@ def test_objects_are_told_apart_by_their_keys(cloud: CloudProcess, role_with: An
     assert "s3:ListBucket" in refused(s3.list_objects_v2, Bucket="emails")
     assert "s3:DeleteObject" in refused(s3.delete_object, Bucket="emails", Key="emails/2026/ä b+c.json")
     assert "s3:GetObject" in refused(
-        s3.copy_object, Bucket="emails", Key="emails/copy", CopySource={"Bucket": "emails", "Key": "emails/2026/ä b+c.json"}
+        s3.copy_object,
+        Bucket="emails",
+        Key="emails/copy",
+        CopySource={"Bucket": "emails", "Key": "emails/2026/ä b+c.json"},
     )
 
 
@@ -79,6 +88,21 @@ def test_a_role_without_policies_may_do_nothing(role_with: Any, client_of: Any) 
     assert "iam:ListRoles" in refused(client_of(credentials, "iam").list_roles)
     assert "dynamodb:ListTables" in refused(client_of(credentials, "dynamodb").list_tables)
     assert client_of(credentials, "sts").get_caller_identity()["Arn"].endswith("assumed-role/task/local-task")
+
+
+def test_attached_policies_count_as_inline_ones_do(cloud: CloudProcess, role_with: Any, client_of: Any) -> None:
+    cloud.client("s3").create_bucket(Bucket="emails")
+    task = client_of(role_with(), "s3")
+    iam = cloud.client("iam")
+    document = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:ListBucket","Resource":"*"}]}'
+    arn = iam.create_policy(PolicyName="listing", PolicyDocument=document)["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName="task", PolicyArn=arn)
+    try:
+        assert task.list_objects_v2(Bucket="emails")["KeyCount"] == 0
+    finally:
+        iam.detach_role_policy(RoleName="task", PolicyArn=arn)
+        iam.delete_policy(PolicyArn=arn)
+    assert "s3:ListBucket" in refused(task.list_objects_v2, Bucket="emails")
 
 
 def test_the_operator_may_do_everything(cloud: CloudProcess) -> None:
@@ -135,14 +159,19 @@ def test_a_presigned_url_is_good_for_what_it_was_signed_for(cloud: CloudProcess,
     url = s3.generate_presigned_url("get_object", Params={"Bucket": "emails", "Key": "a"})
     with urllib.request.urlopen(url) as answer:
         assert answer.read() == b"content"
-    for bad in (url.replace("/emails/a?", "/emails/b?"), s3.generate_presigned_url("get_object", Params={"Bucket": "emails", "Key": "a"}, ExpiresIn=0)):
+    for bad in (
+        url.replace("/emails/a?", "/emails/b?"),
+        s3.generate_presigned_url("get_object", Params={"Bucket": "emails", "Key": "a"}, ExpiresIn=0),
+    ):
         with pytest.raises(urllib.error.HTTPError) as raised:
             urllib.request.urlopen(bad)
         assert raised.value.code == 403
         raised.value.close()
 
 
-def test_a_bucket_policy_that_asks_for_tls_lets_signed_requests_through(cloud: CloudProcess, role_with: Any, client_of: Any) -> None:
+def test_a_bucket_policy_that_asks_for_tls_lets_signed_requests_through(
+    cloud: CloudProcess, role_with: Any, client_of: Any
+) -> None:
     s3 = cloud.client("s3")
     s3.create_bucket(Bucket="emails")
     s3.put_bucket_policy(

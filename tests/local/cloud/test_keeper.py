@@ -23,7 +23,10 @@ def test_what_was_answered_with_success_outlives_a_kill(own_cloud: CloudProcess,
     s3.put_object(Bucket="emails", Key="deleted", Body=b"")
     s3.delete_object(Bucket="emails", Key="deleted")
     before = s3.head_object(Bucket="emails", Key="kept")
-    attribute = {"id": {"DataType": "String", "StringValue": "7"}, "raw": {"DataType": "Binary", "BinaryValue": b"\x00\xff"}}
+    attribute = {
+        "id": {"DataType": "String", "StringValue": "7"},
+        "raw": {"DataType": "Binary", "BinaryValue": b"\x00\xff"},
+    }
     kept = sqs.send_message(QueueUrl=url, MessageBody="kept", MessageAttributes=attribute)["MessageId"]
     sqs.send_message(QueueUrl=url, MessageBody="done")
     received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
@@ -40,12 +43,19 @@ def test_what_was_answered_with_success_outlives_a_kill(own_cloud: CloudProcess,
         assert again.control("restore") == {"object": 1, "message": 1, "parameter": 1}
 
         found = again.client("s3").get_object(Bucket="emails", Key="kept")
-        assert (found["Body"].read(), found["ContentType"], found["Metadata"]) == (b"\x00bytes", "application/json", {"a": "b"})
+        assert (found["Body"].read(), found["ContentType"], found["Metadata"]) == (
+            b"\x00bytes",
+            "application/json",
+            {"a": "b"},
+        )
         assert (found["ETag"], found["LastModified"]) == (before["ETag"], before["LastModified"])
         assert [o["Key"] for o in again.client("s3").list_objects_v2(Bucket="emails")["Contents"]] == ["kept"]
         # What a dead worker had in its hands is there to be received again, as the same message.
         messages: list[Any] = again.client("sqs").receive_message(
-            QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], MessageSystemAttributeNames=["SentTimestamp"]
+            QueueUrl=url,
+            MaxNumberOfMessages=10,
+            MessageAttributeNames=["All"],
+            MessageSystemAttributeNames=["SentTimestamp"],
         )["Messages"]
         assert [(m["MessageId"], m["Body"]) for m in messages] == [(kept, "kept")]
         assert messages[0]["MessageAttributes"]["raw"]["BinaryValue"] == b"\x00\xff"

@@ -21,7 +21,9 @@ def test_a_deny_wins_over_an_allow_in_another_policy() -> None:
     assert evaluate([statement(), statement("Deny")], OBJECT, {}) is Decision.DENIED
 
 
-@pytest.mark.parametrize("action", ["s3:PutObject", "s3:Put*", "s3:*", "S3:putobject", ["s3:GetObject", "s3:PutObject"]])
+@pytest.mark.parametrize(
+    "action", ["s3:PutObject", "s3:Put*", "s3:*", "S3:putobject", ["s3:GetObject", "s3:PutObject"]]
+)
 def test_actions_match_by_wildcard_and_in_any_case(action: Any) -> None:
     assert evaluate([statement(Action=action)], OBJECT, {}) is Decision.ALLOWED
 

@@ -24,7 +24,9 @@ def test_no_message_is_lost_or_doubled_between_concurrent_senders_and_receivers(
 
     def receive() -> None:
         while not done.is_set():
-            for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", []):
+            for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get(
+                "Messages", []
+            ):
                 with lock:
                     received.append(message["Body"])
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.cloud_process import CloudProcess
+from local.deployment import Deployed, deploy, engine_turn, reconcile
+from local.engine import Engine
+from local.paths import PROJECT_ROOT, LocalPaths
+from local.toolchain.engine import EngineSetup
+
+REGION = "us-east-1"
+
+FIGURES: list[str] = []
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if FIGURES:
+        terminalreporter.section("measured on this machine")
+        for figure in FIGURES:
+            terminalreporter.write_line(figure)
+
+
+@pytest.fixture(scope="session")
+def figures() -> Callable[[str, float], None]:
+    """Notes a duration in seconds, printed at the end of the run."""
+    return lambda what, seconds: FIGURES.append(f"{what}: {seconds:.1f} s")
+
+
+@pytest.fixture(scope="session")
+def executable() -> Path:
+    return EngineSetup(print).ensure()
+
+
+@dataclass
+class Place:
+    """One checkout's local stack without its runner: the engine and the embedded AWS."""
+
+    engine: Engine
+    cloud: CloudProcess
+
+    @property
+    def paths(self) -> LocalPaths:
+        return self.engine.paths
+
+    def up(self, **config: Any) -> Deployed:
+        """Deploys with the stack file's configuration, changed by `config`."""
+        with engine_turn(self.paths, print):
+            return deploy(dataclasses.replace(self.engine, config=config))
+
+    def restart_cloud(self) -> None:
+        """Kills the embedded AWS and brings it back as `make up` does."""
+        self.cloud.process.kill()
+        self.cloud.stop()
+        self.cloud = CloudProcess.start(self.paths.cloud, region=REGION)
+        self.engine = dataclasses.replace(self.engine, cloud_endpoint=self.cloud.endpoint_url)
+        with engine_turn(self.paths, print):
+            reconcile(self.engine, self.cloud.endpoint_url, restart=True)
+        self.cloud.control("restore")
+
+
+@contextmanager
+def place_in(folder: Path, executable: Path) -> Iterator[Place]:
+    paths = LocalPaths(folder)
+    cloud = CloudProcess.start(paths.cloud, region=REGION)
+    cloud.control("restore")
+    place = Place(Engine(executable, paths, cloud_endpoint=cloud.endpoint_url), cloud)
+    try:
+        yield place
+    finally:
+        place.cloud.stop()
+
+
+@pytest.fixture
+def place(tmp_path: Path, executable: Path) -> Iterator[Place]:
+    with place_in(tmp_path / "local", executable) as place:
+        yield place
+
+
+@pytest.fixture(scope="session")
+def deployed_place(tmp_path_factory: pytest.TempPathFactory, executable: Path) -> Iterator[tuple[Place, Deployed]]:
+    """The local stack as its file says, deployed once; tests leave it as it is."""
+    with place_in(tmp_path_factory.mktemp("deployed") / "local", executable) as place:
+        yield place, place.up()
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project that a test may change."""
+    folder = tmp_path_factory.mktemp("checkout") / "project"
+    ignored = shutil.ignore_patterns(".git", ".venv", ".local", "__pycache__", ".*_cache", ".hypothesis")
+    shutil.copytree(PROJECT_ROOT, folder, ignore=ignored)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here may find an account by accident."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Polls until the condition holds; fails naming what was awaited."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {seconds} s still waiting for {what}")
+        time.sleep(0.1)

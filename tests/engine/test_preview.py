@@ -1,0 +1,97 @@
+"""Plans of the stacks that go to AWS, without an account."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.engine import Engine, EngineFailed
+from local.paths import PROJECT_ROOT, LocalPaths
+
+
+def planned(executable: Path, folder: Path, stack: str) -> list[Any]:
+    """The inputs of every resource that a preview of the stack plans, by type and name."""
+    return Engine(executable, LocalPaths(folder)).plan(stack)
+
+
+def of_type(plan: list[Any], kind: str) -> dict[str, Any]:
+    return {step["name"]: step["inputs"] for step in plan if step["type"] == kind}
+
+
+def test_the_plan_of_production_is_https_private_and_more_than_one_task(executable: Path, tmp_path: Path) -> None:
+    plan = planned(executable, tmp_path / "local", "prod")
+    listeners = of_type(plan, "aws:lb/listener:Listener").values()
+    assert {(listener["port"], listener["protocol"]) for listener in listeners} == {(80, "HTTP"), (443, "HTTPS")}
+    [http] = [listener for listener in listeners if listener["port"] == 80]
+    assert http["defaultActions"][0]["redirect"]["statusCode"] == "HTTP_301"
+    [https] = [listener for listener in listeners if listener["port"] == 443]
+    assert https["sslPolicy"].startswith("ELBSecurityPolicy-TLS13")
+
+    services = of_type(plan, "aws:ecs/service:Service")
+    assert set(services) == {"api", "worker"}
+    for name, service in services.items():
+        assert service["desiredCount"] > 1, name
+        assert service["networkConfiguration"]["assignPublicIp"] is False, name
+    subnets = of_type(plan, "aws:ec2/subnet:Subnet")
+    private = [s for s in subnets.values() if not s.get("mapPublicIpOnLaunch")]
+    assert len({subnet["availabilityZone"] for subnet in private}) >= 2
+    assert len(of_type(plan, "aws:ec2/natGateway:NatGateway")) >= 2
+    assert of_type(plan, "aws:scheduler/schedule:Schedule")["sweep"]["state"] == "ENABLED"
+
+
+def test_the_plan_of_staging_keeps_the_sweep_off(executable: Path, tmp_path: Path) -> None:
+    plan = planned(executable, tmp_path / "local", "staging")
+    assert set(of_type(plan, "aws:ecs/service:Service")) == {"api", "worker"}
+    assert of_type(plan, "aws:scheduler/schedule:Schedule")["sweep"]["state"] == "DISABLED"
+
+
+@pytest.mark.parametrize("stack", ["staging", "prod", "local"])
+def test_the_preview_command_needs_no_account_and_leaves_no_trace(
+    stack: str, tmp_path: Path, checkout: Path, figures: Any, executable: Path
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PULUMI_"))}
+    started = time.monotonic()
+    run = subprocess.run(
+        [sys.executable, "-m", "local", "preview", stack],
+        cwd=checkout,
+        env=environment | {"LOCAL_DIR": str(tmp_path / "local")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    figures(f"preview of {stack}", time.monotonic() - started)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "to create" in run.stdout
+    assert "error" not in run.stdout
+    assert "warning" not in run.stdout + run.stderr
+    # The engine writes into its own copies only.
+    for name in ("Pulumi.yaml", f"Pulumi.{stack}.yaml"):
+        assert (checkout / name).read_bytes() == (PROJECT_ROOT / name).read_bytes()
+
+
+def test_a_stack_that_has_no_file_is_named_with_those_there_are(executable: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        EngineFailed, match=r"STACK=nowhere: there is no Pulumi\.nowhere\.yaml; there are local, prod, staging"
+    ):
+        Engine(executable, LocalPaths(tmp_path)).preview("nowhere")
+
+
+def test_encrypted_values_of_somebody_else_do_not_stop_a_preview(
+    executable: Path, tmp_path: Path, checkout: Path
+) -> None:
+    file = checkout / "Pulumi.staging.yaml"
+    text = file.read_text()
+    file.write_text(
+        f"encryptionsalt: v1:AAAA:v1:BBBB:CCCC\n{text}  ecs-file-ingest:apiToken:\n    secure: v1:ciphertext\n"
+    )
+    try:
+        engine = Engine(executable, LocalPaths(tmp_path / "local"), root=checkout)
+        assert engine.preview("staging", quiet=True)["create"] > 50
+    finally:
+        file.write_text(text)
