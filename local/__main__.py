@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
+import importlib
 import json
 import os
 import shutil
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -59,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     setup = commands.add_parser("setup", help="find, fetch or build the engine")
     setup.set_defaults(run=lambda options, paths: _engine_path() is None)
     engine_up = commands.add_parser("engine-up", help=argparse.SUPPRESS)
-    engine_up.add_argument("--endpoint", required=True)
+    engine_up.add_argument("--endpoint")
     engine_up.set_defaults(run=_engine_up)
     return parser
 
@@ -98,7 +101,8 @@ def _deploy(options: argparse.Namespace, paths: LocalPaths) -> int:
         engine = Engine(_engine_path(), paths, cloud_endpoint=session.cloud_endpoint, output=say)
         started = time.monotonic()
         with engine_turn(paths, say):
-            reconcile(engine, session.cloud_endpoint, restart=False)
+            engine.unlock()
+            reconcile(engine, engine.deployment(), session.cloud_endpoint, restart=False)
             deployed = deploy(engine)
             failure = asyncio.run(announce(session, deployed.resources, say))
     except (NoSession, EngineFailed) as error:
@@ -143,16 +147,23 @@ def _engine_up(options: argparse.Namespace, paths: LocalPaths) -> int:
     """The deployment of `make up`, in a process of its own: progress on stderr, the result as JSON on stdout."""
     import urllib.request
 
+    # The program's SDK takes two seconds to import; they pass while the state is read and the embedded AWS starts.
+    threading.Thread(target=importlib.import_module, args=["components"], daemon=True).start()
     from local.deployment import deploy, engine_turn, reconcile
     from local.engine import Engine, EngineFailed
 
-    engine = Engine(_engine_path(), paths, cloud_endpoint=options.endpoint, output=complain)
+    engine = Engine(_engine_path(), paths, output=complain)
     try:
         with engine_turn(paths, complain):
-            for urn in reconcile(engine, options.endpoint, restart=True):
+            engine.unlock()
+            deployment = engine.deployment()
+            endpoint = options.endpoint or sys.stdin.readline().strip()
+            if not endpoint:
+                return 1
+            for urn in reconcile(engine, deployment, endpoint, restart=True):
                 complain(f"an interrupted deployment was working on {urn.rpartition('::')[2]}: taken up again")
-            urllib.request.urlopen(f"{options.endpoint}/_local/restore", timeout=60).close()
-            deployed = deploy(engine)
+            urllib.request.urlopen(f"{endpoint}/_local/restore", timeout=60).close()
+            deployed = deploy(dataclasses.replace(engine, cloud_endpoint=endpoint))
     except EngineFailed as error:
         complain(str(error))
         return 1

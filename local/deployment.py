@@ -44,19 +44,17 @@ def engine_turn(paths: LocalPaths, report: Callable[[str], None]) -> Iterator[No
         yield
 
 
-def reconcile(engine: Engine, endpoint: str, *, restart: bool) -> list[str]:
+def reconcile(engine: Engine, deployment: Mapping[str, Any], endpoint: str, *, restart: bool) -> list[str]:
     """Takes up where an interrupted engine left off. Returns the URNs that it was working on.
 
-    `restart` says that the embedded AWS is empty: everything that the state has is created again. The caller holds the
-    engine's turn.
+    `deployment` is the engine's state; `restart` says that the embedded AWS is empty: everything that the state has is
+    created again. The caller holds the engine's turn.
     """
-    engine.unlock()
-    deployment = engine.deployment()
     if restart:
         put_back(deployment.get("resources") or [], endpoint)
     unfinished = undo_unfinished(deployment, endpoint)
     if unfinished:
-        engine.replace_deployment(deployment | {"pending_operations": []})
+        engine.replace_deployment({**deployment, "pending_operations": []})
     return unfinished
 
 

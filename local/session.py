@@ -26,6 +26,7 @@ from local.runner import Runner, RunnerError
 from local.welcome import Facts, welcome
 
 _STATUS_SECONDS = 0.5
+_INTERRUPTED = 130
 
 
 class SessionFailed(Exception):
@@ -51,7 +52,13 @@ class UpSession:
             loop.add_signal_handler(name, stop.set)
         started = time.monotonic()
         with only_session(self.paths):
-            cloud = await asyncio.to_thread(self._start_cloud)
+            # The engine reads its own state and the program while the embedded AWS starts.
+            engine = await self._start_engine()
+            try:
+                cloud = await asyncio.to_thread(self._start_cloud)
+            except SessionFailed:
+                await _end(engine)
+                raise
             runner = Runner(
                 aws=cloud,
                 images=Images(self.paths.images),
@@ -62,15 +69,9 @@ class UpSession:
             control = ControlServer(lambda resources, report: self._apply(runner, resources, report))
             try:
                 await runner.start()
-                deployed = await self._deploy(cloud, stop)
-                if deployed is None:
-                    return 130
-                rollout = asyncio.ensure_future(self._apply(runner, deployed.resources, self.report))
-                await self._first_of(rollout, stop)
-                if stop.is_set() and not rollout.done():
-                    return 130
-                if failure := rollout.result():
-                    raise SessionFailed(failure)
+                deployed = await self._deploy(engine, cloud, stop)
+                if deployed is None or not await self._roll_out(runner, deployed, stop):
+                    return _INTERRUPTED
                 Session(os.getpid(), await control.start(), control.secret, cloud.endpoint_url, runner.port).write(
                     self.paths.session
                 )
@@ -83,10 +84,33 @@ class UpSession:
             finally:
                 self.paths.session.unlink(missing_ok=True)
                 control.stop()
-                self.report("stopping: tasks finish what they are doing")
-                await runner.stop()
+                await _end(engine)
+                await self._stop_runner(runner)
                 await asyncio.to_thread(cloud.stop)
                 self.report("stopped")
+
+    async def _roll_out(self, runner: Runner, deployed: Deployed, stop: asyncio.Event) -> bool:
+        """Brings the tasks up; False when the session is to stop first."""
+        rollout = asyncio.ensure_future(self._apply(runner, deployed.resources, self.report))
+        await self._first_of(rollout, stop)
+        if not rollout.done():
+            rollout.cancel()
+            await asyncio.gather(rollout, return_exceptions=True)
+            return False
+        if failure := rollout.result():
+            raise SessionFailed(failure)
+        return True
+
+    async def _stop_runner(self, runner: Runner) -> None:
+        """Drains; another Ctrl-C meanwhile kills."""
+        self.report("stopping: tasks finish what they are doing (Ctrl-C again kills them)")
+        stopping = asyncio.ensure_future(runner.stop())
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, stopping.cancel)
+        await asyncio.gather(stopping, return_exceptions=True)
+        if stopping.cancelled():
+            self.report("killed")
 
     def _start_cloud(self) -> CloudProcess:
         try:
@@ -94,32 +118,32 @@ class UpSession:
         except CloudFailed as error:
             raise SessionFailed(str(error)) from error
 
-    async def _deploy(self, cloud: CloudProcess, stop: asyncio.Event) -> Deployed | None:
-        """Runs the engine in a process of its own; None when the session is to stop first."""
-        engine = await asyncio.create_subprocess_exec(
+    async def _start_engine(self) -> asyncio.subprocess.Process:
+        """Starts the engine's process, which waits for the embedded AWS's address on its stdin."""
+        return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "local",
             "engine-up",
-            "--endpoint",
-            cloud.endpoint_url,
             cwd=PROJECT_ROOT,
             env=os.environ | {"LOCAL_DIR": str(self.paths.folder), "LOCAL_ENGINE": str(self.executable)},
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 28,
+            # Ctrl-C in the terminal is for the session; it tells the engine itself.
             start_new_session=True,
         )
-        answer = asyncio.ensure_future(engine.communicate())
+
+    async def _deploy(
+        self, engine: asyncio.subprocess.Process, cloud: CloudProcess, stop: asyncio.Event
+    ) -> Deployed | None:
+        """Lets the engine deploy; None when the session is to stop first."""
+        answer = asyncio.ensure_future(engine.communicate(f"{cloud.endpoint_url}\n".encode()))
         await self._first_of(answer, stop)
         if not answer.done():
             self.report("interrupting the deployment")
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(engine.pid, signal.SIGINT)
-            try:
-                await asyncio.wait_for(answer, 30)
-            except TimeoutError:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(engine.pid, signal.SIGKILL)
+            answer.cancel()
+            await asyncio.gather(answer, return_exceptions=True)
             return None
         output, _ = answer.result()
         if engine.returncode != 0:
@@ -164,6 +188,18 @@ class UpSession:
             answer = cloud.client("ssm").get_parameter(Name=outputs["tokenParameter"], WithDecryption=True)
             token = str(answer["Parameter"]["Value"])
         return Facts(port, cloud.endpoint_url, self.region, token, outputs.get("bucket"), outputs.get("queueUrl"))
+
+
+async def _end(engine: asyncio.subprocess.Process) -> None:
+    """Ends the engine's process: it may finish the step that it is at, and write down what it has done."""
+    if engine.returncode is not None:
+        return
+    for how, seconds in ((signal.SIGINT, 20), (signal.SIGKILL, 5)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(engine.pid, how)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(engine.wait(), seconds)
+            return
 
 
 @contextmanager

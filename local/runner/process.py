@@ -26,7 +26,10 @@ class Process:
     async def spawn(
         cls, command: Sequence[str], *, environment: Mapping[str, str], folder: Path, output: Path, record: Path
     ) -> Process:
-        """Starts `command` in `folder` with exactly `environment`; both outputs are appended to `output`."""
+        """Starts `command` in `folder` with exactly `environment`; both outputs are appended to `output`.
+
+        On Linux it dies with the thread that calls this (prctl(2), PR_SET_PDEATHSIG): call it from one that lasts.
+        """
         output.parent.mkdir(parents=True, exist_ok=True)
         with output.open("ab") as log:
             process = await asyncio.create_subprocess_exec(

@@ -153,20 +153,20 @@ class EngineSetup:
             return _last_lines(listing.stderr)
         total = len(listing.stdout.splitlines())
         flags = f"-s -w -X {_MODULE}/sdk/v3/go/common/version.Version=v{VERSION}"
-        build = subprocess.Popen(
+        with subprocess.Popen(
             [go, "build", "-v", "-buildvcs=false", "-trimpath", "-ldflags", flags, "-o", str(executable), package],
             cwd=module,
             env=environment,
             stderr=subprocess.PIPE,
             text=True,
-        )
-        assert build.stderr is not None
-        lines: list[str] = []
-        for line in build.stderr:
-            lines.append(line)
-            if len(lines) % 100 == 0:
-                self.report(f"  compiled {len(lines)} of {total} packages")
-        if build.wait() != 0:
+        ) as build:
+            assert build.stderr is not None
+            lines: list[str] = []
+            for line in build.stderr:
+                lines.append(line)
+                if len(lines) % 100 == 0:
+                    self.report(f"  compiled {len(lines)} of {total} packages")
+        if build.returncode != 0:
             return _last_lines("".join(lines))
         self.report(f"  compiled, {executable.stat().st_size >> 20} MiB")
         return None

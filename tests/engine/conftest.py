@@ -64,7 +64,7 @@ class Place:
         self.cloud = CloudProcess.start(self.paths.cloud, region=REGION)
         self.engine = dataclasses.replace(self.engine, cloud_endpoint=self.cloud.endpoint_url)
         with engine_turn(self.paths, print):
-            reconcile(self.engine, self.cloud.endpoint_url, restart=True)
+            reconcile(self.engine, self.engine.deployment(), self.cloud.endpoint_url, restart=True)
         self.cloud.control("restore")
 
 

@@ -134,7 +134,8 @@ def test_destroy_leaves_nothing(place: Any) -> None:
 def test_an_interrupted_up_can_be_repeated(place: Any, how: signal.Signals) -> None:
     interrupt_when_some_roles_exist(place, how)
     with engine_turn(place.paths, print):
-        reconcile(place.engine, place.cloud.endpoint_url, restart=False)
+        place.engine.unlock()
+        reconcile(place.engine, place.engine.deployment(), place.cloud.endpoint_url, restart=False)
     deployed = place.up()
     counts, found = types(deployed.resources), place.cloud.control("inventory")
     assert len(found["roles"]) == counts["aws:iam/role:Role"], "what the interrupted engine made is not left over"

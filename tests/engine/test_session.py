@@ -15,6 +15,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -217,11 +218,17 @@ def test_killed_tasks_come_back_and_every_accepted_message_is_one_object(up: Up)
 
     def kill_tasks() -> None:
         for command, count in (("worker", 100), ("api", 200), ("worker", 300)):
-            wait_for(lambda count=count: len(accepted) >= count, f"{count} accepted messages")  # type: ignore[misc]
-            wait_for(lambda command=command: bool(up.tasks(command)), f"a {command} to kill")  # type: ignore[misc]
+            wait_for(partial(has_accepted, count), f"{count} accepted messages")
+            wait_for(partial(runs, command, 1), f"a {command} to kill")
             for pid in up.tasks(command):
                 os.kill(pid, signal.SIGKILL)
                 killed.append((command, pid))
+
+    def has_accepted(count: int) -> bool:
+        return len(accepted) >= count
+
+    def runs(command: str, count: int) -> bool:
+        return len(up.tasks(command)) == count
 
     def send(number: int) -> None:
         # The same key until there is an answer: a request that died half-way may have been queued, or not.
@@ -256,7 +263,7 @@ def test_killed_tasks_come_back_and_every_accepted_message_is_one_object(up: Up)
     numbers = Counter(up.read_object(key)["number"] for key in new)
     assert numbers == Counter(range(500))
     for command, pid in killed:
-        wait_for(lambda command=command: len(up.tasks(command)) == 1, f"the {command} to be back")  # type: ignore[misc]
+        wait_for(partial(runs, command, 1), f"the {command} to be back")
         assert pid not in up.tasks(command)
     assert "exited" in up.text()
 
@@ -285,13 +292,10 @@ class Load:
         with httpx2.Client(timeout=30) as client:
             while not self._stop.is_set():
                 content = os.urandom(20_000)
-                sent = self._checked(
-                    "upload", 201, lambda content=content: client.post(f"{self.up.url}/arquivos", content=content)
-                )  # type: ignore[misc]
+                sent = self._checked("upload", 201, partial(client.post, f"{self.up.url}/arquivos", content=content))
                 if sent is not None:
-                    got = self._checked(
-                        "download", 200, lambda sent=sent: client.get(f"{self.up.url}{sent.headers['location']}")
-                    )  # type: ignore[misc]
+                    path = sent.headers["location"]
+                    got = self._checked("download", 200, partial(client.get, f"{self.up.url}{path}"))
                     if got is not None and got.content != content:
                         self.failures.append("download: not what was uploaded")
                 time.sleep(0.01)

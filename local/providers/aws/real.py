@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from local.cloud.principals import OPERATOR_ACCESS_KEY_ID, OPERATOR_SECRET_ACCESS_KEY
 from local.providers.aws.place import Place
 from local.providers.standin import AutoName, Created, Properties
 
@@ -39,6 +42,8 @@ class Clients:
         self._place = place
         self._endpoint = endpoint
         self._clients: dict[str, Any] = {}
+        # Sessions are not safe to make clients in from several threads at once; the clients are safe to use.
+        self._lock = threading.Lock()
 
     def __getitem__(self, service: str) -> Any:
         endpoint = self._endpoint or os.environ.get(CLOUD_ENDPOINT_VARIABLE)
@@ -47,17 +52,17 @@ class Clients:
                 f"no embedded AWS to create this in ({CLOUD_ENDPOINT_VARIABLE} is not set): this provider deploys the local "
                 "stack only, by `make up`; every other stack it can preview"
             )
-        if service not in self._clients:
-            import boto3
-            from botocore.config import Config
+        with self._lock:
+            if service not in self._clients:
+                self._clients[service] = self._session.client(
+                    service, endpoint_url=endpoint, config=Config(s3={"addressing_style": "path"})
+                )
+            return self._clients[service]
 
-            self._clients[service] = self._session(boto3).client(
-                service, endpoint_url=endpoint, config=Config(s3={"addressing_style": "path"})
-            )
-        return self._clients[service]
-
-    def _session(self, boto3: Any) -> Any:
-        from local.cloud.principals import OPERATOR_ACCESS_KEY_ID, OPERATOR_SECRET_ACCESS_KEY
+    @cached_property
+    def _session(self) -> Any:
+        # Previews do without: importing boto3 is a third of this plugin's start.
+        import boto3
 
         return boto3.session.Session(OPERATOR_ACCESS_KEY_ID, OPERATOR_SECRET_ACCESS_KEY, region_name=self._place.region)
 
