@@ -1,0 +1,92 @@
+"""Keeps messages hidden from other workers while this one works on them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.queues import BATCH_ENTRIES, Inbox, Incoming, QueueAway
+
+# After so long something is stuck; letting go hands the message to another worker.
+LONGEST_HOLD_SECONDS = 900.0
+
+_log = logging.getLogger("service.visibility")
+
+
+@dataclass(slots=True)
+class _Held:
+    message: Incoming
+    since: float
+    renewed: float
+
+
+class Holder:
+    """Renews the visibility timeout of every held message when a third of it has passed."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        visibility_seconds: int,
+        *,
+        longest_seconds: float = LONGEST_HOLD_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._inbox = inbox
+        self._visibility_seconds = visibility_seconds
+        self._longest_seconds = longest_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._held: dict[str, _Held] = {}
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="visibility", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closing.set()
+        self._thread.join()
+
+    def hold(self, message: Incoming) -> None:
+        now = self._clock()
+        with self._lock:
+            self._held[message.receipt] = _Held(message, now, now)
+
+    def release(self, message: Incoming) -> None:
+        with self._lock:
+            self._held.pop(message.receipt, None)
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._held)
+
+    def renew(self) -> None:
+        """Renews what is due."""
+        now = self._clock()
+        with self._lock:
+            for held in [held for held in self._held.values() if now - held.since > self._longest_seconds]:
+                del self._held[held.message.receipt]
+                fields = {"message_id": held.message.message_id, "seconds": round(now - held.since)}
+                _log.error("a message has been worked on for too long and is let go", extra={"fields": fields})
+            due = [held for held in self._held.values() if now - held.renewed >= self._visibility_seconds / 3]
+        for begin in range(0, len(due), BATCH_ENTRIES):
+            batch = due[begin : begin + BATCH_ENTRIES]
+            try:
+                failed = {
+                    message.receipt
+                    for message in self._inbox.hide([held.message for held in batch], self._visibility_seconds)
+                }
+            except QueueAway as error:
+                _log.warning("messages could not be kept hidden", extra={"fields": {"reason": str(error)}})
+                continue
+            for held in batch:
+                # One that failed was most likely deleted just now; if not, it is due again at the next turn.
+                if held.message.receipt not in failed:
+                    held.renewed = now
+
+    def _run(self) -> None:
+        while not self._closing.wait(min(1.0, self._visibility_seconds / 6)):
+            self.renew()

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from boto3.session import Session
+from hypothesis import settings
+from moto.server import ThreadedMotoServer
+
+from tests.service.harness import TOKEN, Api, running_api
+
+# No deadline: how long an example takes says more about the machine than about the code. No folder of examples either.
+settings.register_profile("service", deadline=None, database=None)
+settings.load_profile("service")
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Api]:
+    with running_api(tmp_path) as found:
+        yield found
+
+
+@dataclass
+class Aws:
+    """An AWS on this machine."""
+
+    url: str
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+
+    def client(self, service: str) -> Any:
+        session = Session("test", "test", region_name="us-east-1")
+        return session.client(service, endpoint_url=self.url)
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[Aws]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    found = Aws(f"http://{host}:{port}")
+    found.client("ssm").put_parameter(Name="/test/api-token", Value=TOKEN, Type="SecureString")
+    yield found
+    server.stop()
+
+
+@pytest.fixture
+def queue_url(aws: Aws, request: pytest.FixtureRequest) -> str:
+    """A queue of the test's own, with a dead-letter queue after two receives."""
+    name = "".join(character if character.isalnum() else "-" for character in request.node.name)[:60]
+    sqs = aws.client("sqs")
+    dead = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    redrive = f'{{"deadLetterTargetArn":"{arn}","maxReceiveCount":"2"}}'
+    return str(sqs.create_queue(QueueName=name, Attributes={"RedrivePolicy": redrive})["QueueUrl"])

@@ -1,0 +1,162 @@
+"""What the tests of the service share: the API with twins in place of AWS, and real processes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.health import StorageProbe
+from service.lifecycle import Lifecycle
+from service.memory import MemoryParameter, MemoryQueue
+from service.settings import ApiSettings
+from service.storage import FileStore
+from service.threads import Threads
+from service.tokens import Tokens
+
+ROOT = Path(__file__).parents[2]
+TOKEN = "s3cret-tökén"
+PROBLEM = "application/problem+json"
+LIVENESS_SECONDS = 20.0
+
+
+@dataclass
+class Api:
+    """The API in this process."""
+
+    client: TestClient
+    store: FileStore
+    queue: MemoryQueue
+    parameter: MemoryParameter
+    lifecycle: Lifecycle
+
+    @property
+    def authorization(self) -> dict[bytes, bytes]:
+        return {b"Authorization": f"Bearer {TOKEN}".encode()}
+
+    def parts(self) -> list[Path]:
+        """Parts of uploads on disk, once the threads have had time to remove what they remove in the background."""
+        wait_until(lambda: not list(self.store.root.glob("incoming/*/*.part")), must=False, seconds=0.5)
+        return list(self.store.root.glob("incoming/*/*.part"))
+
+
+def settings(root: Path, **changes: Any) -> ApiSettings:
+    values: dict[str, Any] = {
+        "region": "us-east-1",
+        "files_dir": root,
+        "files_auth": "none",
+        "inbox_queue_url": "memory:",
+        "api_token_parameter": "memory",
+        **changes,
+    }
+    return ApiSettings(**values)
+
+
+@contextlib.contextmanager
+def running_api(
+    root: Path,
+    *,
+    store: FileStore | None = None,
+    probe: StorageProbe | None = None,
+    hurry_seconds: float = 5.0,
+    **changes: Any,
+) -> Iterator[Api]:
+    store = store or FileStore(root)
+    store.prepare()
+    queue, parameter, lifecycle = MemoryQueue(), MemoryParameter(TOKEN), Lifecycle()
+    threads = Threads("aws", 5)
+    tokens = Tokens(parameter, threads, hurry_seconds=hurry_seconds)
+    tokens.load()
+    app = create_app(
+        settings(root, **changes),
+        store=store,
+        outbox=queue,
+        tokens=tokens,
+        aws_threads=threads,
+        lifecycle=lifecycle,
+        probe=probe,
+    )
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield Api(client, store, queue, parameter, lifecycle)
+
+
+@dataclass
+class Process:
+    """A command of the service as a process of its own."""
+
+    popen: subprocess.Popen[bytes]
+    port: int
+    log: Path
+    _files: list[IO[bytes]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        self.popen.send_signal(how)
+        return self.popen.wait(LIVENESS_SECONDS)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def requests(self) -> list[dict[str, Any]]:
+        return [line for line in self.lines() if line["message"] == "request"]
+
+
+@contextlib.contextmanager
+def started(command: str, env: dict[str, str], log: Path, *, ready: str = "/health/live") -> Iterator[Process]:
+    """Runs ``python -m service <command>`` and waits until ``ready`` answers 200."""
+    port = free_port()
+    full = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": str(port), **env}
+    with log.open("wb") as output:
+        popen = subprocess.Popen([sys.executable, "-m", "service", command], env=full, stdout=output, stderr=output)
+    process = Process(popen, port, log)
+    try:
+        wait_until(lambda: popen.poll() is not None or status(process.url + ready) == 200)
+        assert popen.poll() is None, log.read_text()
+        yield process
+    finally:
+        popen.kill()
+        popen.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def status(url: str) -> int:
+    """The status that ``url`` answers, 0 if nothing answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+    except OSError:
+        return 0
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = LIVENESS_SECONDS, must: bool = True) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            assert not must, f"not so after {seconds} s"
+            return
+        time.sleep(0.01)

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from service.check import check
+from tests.service.harness import ROOT, Api, free_port
+
+
+def test_nobody_listening_is_unhealthy(capsys: pytest.CaptureFixture[str]) -> None:
+    port = free_port()
+    assert check({"PORT": str(port)}) == 1
+    assert f"127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_a_port_that_is_none_is_unhealthy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check({"PORT": "http"}) == 1
+    assert "http" in capsys.readouterr().err
+
+
+def test_the_check_needs_nothing_but_the_standard_library(api: Api) -> None:
+    script = "import sys; from service.__main__ import main; code = main(['check']); print(*sys.modules); exit(code)"
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": str(free_port())}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    loaded = set(done.stdout.split())
+    assert "service.check" in loaded
+    assert not loaded & {"starlette", "boto3", "botocore", "uvicorn", "asyncio", "http.client", "service.settings"}

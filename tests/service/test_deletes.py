@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from service.deletes import Deleter
+from service.memory import MemoryQueue
+from service.queues import Incoming, Outgoing
+from tests.service.harness import wait_until
+
+
+def received(queue: MemoryQueue, count: int) -> list[Incoming]:
+    for number in range(count):
+        queue.send([Outgoing(f'{{"n":{number}}}')])
+    return queue.receive(count)
+
+
+def test_what_is_added_is_deleted_in_batches_by_the_time_it_closes() -> None:
+    queue = MemoryQueue()
+    done: list[Incoming] = []
+    sizes: list[int] = []
+    original = queue.delete
+
+    class Counting(MemoryQueue):
+        def delete(self, messages: object) -> list[Incoming]:
+            assert isinstance(messages, list)
+            sizes.append(len(messages))
+            return original(messages)
+
+    messages = received(queue, 23)
+    deleter = Deleter(Counting(), done.append, linger_seconds=0.2)
+    for message in messages:
+        deleter.add(message)
+    deleter.start()
+    deleter.close()
+    assert len(queue) == 0
+    assert done == messages
+    assert sizes == [10, 10, 3]
+
+
+def test_only_those_that_failed_are_tried_again() -> None:
+    queue = MemoryQueue()
+    messages = received(queue, 3)
+    failures = [messages[1].message_id]
+    queue.keep = lambda message: message.message_id in failures and bool(failures.pop())
+    deleter = Deleter(queue, lambda _: None, pause_seconds=0.001)
+    for message in messages:
+        deleter.add(message)
+    deleter.start()
+    deleter.close()
+    assert len(queue) == 0
+    assert sorted(message.message_id for message in queue.deleted) == sorted(message.message_id for message in messages)
+
+
+def test_a_message_that_stays_is_given_up_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
+    queue = MemoryQueue()
+    messages = received(queue, 1)
+    queue.keep = lambda _: True
+    done: list[Incoming] = []
+    deleter = Deleter(queue, done.append, attempts=2, pause_seconds=0.001)
+    deleter.add(messages[0])
+    with caplog.at_level(logging.ERROR):
+        deleter.start()
+        deleter.close()
+    assert done == messages
+    assert messages[0].message_id in str(vars(caplog.records[-1])["fields"])
+
+
+def test_a_queue_that_is_away_for_a_moment_is_waited_for() -> None:
+    queue = MemoryQueue()
+    messages = received(queue, 1)
+    queue.away = True
+    deleter = Deleter(queue, lambda _: None, attempts=20, pause_seconds=0.01)
+    deleter.start()
+    deleter.add(messages[0])
+    queue.away = False
+    wait_until(lambda: len(queue) == 0)
+    deleter.close()

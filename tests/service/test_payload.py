@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service import payload
+from service.errors import Invalid, NotJson
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(), JSON), st.sampled_from([None, 2]), st.booleans())
+def test_members_are_those_of_the_object_as_they_were_written(
+    content: dict[str, object], indent: int | None, ascii_only: bool
+) -> None:
+    members = payload.split(json.dumps(content, indent=indent, ensure_ascii=ascii_only).encode())
+    assert {name: json.loads(value) for name, value in members.items()} == content
+    for name, value in content.items():
+        if not isinstance(value, dict | list):
+            assert members[name] == json.dumps(value, ensure_ascii=ascii_only)
+
+
+@given(st.dictionaries(st.text(), JSON))
+def test_the_data_of_submit_is_everything_but_the_token_and_fit_for_sqs(content: dict[str, object]) -> None:
+    body = json.dumps({**content, "token": "secret"}, ensure_ascii=False).encode()
+    data = payload.flat_data(payload.split(body))
+    assert json.loads(data) == {name: value for name, value in content.items() if name != "token"}
+    assert not set(data) & {"\ufffe", "\uffff"}
+
+
+@pytest.mark.parametrize("number", ["12345678901234567890.123456789", "1e400", "1E-7", "-0.0", "9" * 5000, "1.10"])
+def test_numbers_keep_every_digit(number: str) -> None:
+    members = payload.split(f'{{"data":{{"email_timestream":1,"n":[{number}]}}}}'.encode())
+    assert payload.nested_data(members) == f'{{"email_timestream":1,"n":[{number}]}}'
+
+
+def test_a_lone_surrogate_passes_as_the_escape_it_was() -> None:
+    members = payload.split(b'{"\\ud800": "\\ud800", "token": "\\ud800"}')
+    assert payload.flat_data(members) == '{"\\ud800":"\\ud800"}'
+    assert payload.read_token(members) == b"\xed\xa0\x80"
+
+
+def test_of_two_members_with_one_name_the_last_counts() -> None:
+    assert payload.split(b'{"a":1,"a":2}') == {"a": "2"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"1",
+        b'"x"',
+        b"null",
+        b"{}x",
+        b'{"a":1,}',
+        b'{"a" 1}',
+        b"{1:2}",
+        b"{a:1}",
+        b'{"a":1 "b":2}',
+        b'{"a":NaN}',
+        b'{"a":-Infinity}',
+        b'{"a":01}',
+        b'{"a":"\x01"}',
+        b'{"a":"\xff"}',
+        b'\xef\xbb\xbf{"a":1}',
+        b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"a":tru}',
+    ],
+)
+def test_what_is_no_json_object_is_refused(body: bytes) -> None:
+    with pytest.raises(NotJson):
+        payload.split(body)
+
+
+@given(st.binary())
+def test_no_bytes_break_it(body: bytes) -> None:
+    try:
+        members = payload.split(body)
+    except NotJson:
+        return
+    assert json.loads(body).keys() == members.keys()
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("1749465045", datetime(2025, 6, 9, 10, 30, 45, tzinfo=UTC)),
+        ("1749465045000", datetime(2025, 6, 9, 10, 30, 45, tzinfo=UTC)),
+        ("1749465045.5", datetime(2025, 6, 9, 10, 30, 45, 500_000, tzinfo=UTC)),
+        ("0", datetime(1970, 1, 1, tzinfo=UTC)),
+        ("-1", datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        ('"2025-06-09T10:30:45Z"', datetime(2025, 6, 9, 10, 30, 45, tzinfo=UTC)),
+        ('"2025-06-09T01:00:00+02:00"', datetime(2025, 6, 8, 23, tzinfo=UTC)),
+        ('"2025-06-09T10:30:45"', datetime(2025, 6, 9, 10, 30, 45, tzinfo=UTC)),
+        ('"2025-06-09"', datetime(2025, 6, 9, tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_an_epoch_or_iso_8601(written: str, expected: datetime) -> None:
+    assert payload.check_timestamp({"email_timestream": written}, "email_timestream") == expected
+
+
+@pytest.mark.parametrize(
+    "written", ["true", "false", "null", "{}", "[]", '""', '"soon"', '"1749465045"', "1e400", "-1e400", "1e300"]
+)
+def test_what_is_no_time_is_refused_by_its_field(written: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        payload.check_timestamp({"email_timestream": written}, "data.email_timestream")
+    assert caught.value.members["errors"][0]["field"] == "data.email_timestream"  # type: ignore[index]
+    assert written in caught.value.detail
+
+
+def test_a_missing_time_is_refused_by_its_field() -> None:
+    with pytest.raises(Invalid, match=r"data\.email_timestream: is missing"):
+        payload.check_timestamp({}, "data.email_timestream")
+
+
+@pytest.mark.parametrize("members", [{}, {"data": "[]"}, {"data": "null"}, {"data": '"x"'}])
+def test_data_must_be_an_object(members: dict[str, str]) -> None:
+    with pytest.raises(Invalid, match=r"^data: "):
+        payload.nested_data(members)
+
+
+def test_an_object_made_of_a_key_depends_on_key_data_and_date_alone() -> None:
+    date = payload.date_path(datetime(2025, 6, 9, tzinfo=UTC))
+    first = payload.object_name("key", '{"a":1}', date)
+    assert first == payload.object_name("key", '{"a":1}', date)
+    assert first.startswith("2025/06/09/")
+    others = {payload.object_name("key2", '{"a":1}', date), payload.object_name("key", '{"a":2}', date)}
+    assert len({first, *others}) == 3

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from service import ids, record
+from service.conditions import Span
+from service.storage import INLINE_BYTES, DigestError, FileStore, PartLost, StoredFile
+
+CONTENT = b"file content"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileStore:
+    made = FileStore(tmp_path)
+    made.prepare()
+    return made
+
+
+def put(store: FileStore, content: bytes = CONTENT) -> str:
+    part = store.begin("text/plain")
+    stored = part.publish([content])
+    part.discard()
+    return stored.file_id
+
+
+def on_disk(store: FileStore) -> list[Path]:
+    return [path for path in store.root.rglob("*") if path.is_file()]
+
+
+def test_a_file_is_its_bytes_and_one_record(store: FileStore) -> None:
+    file_id = put(store)
+    (path,) = on_disk(store)
+    assert path.relative_to(store.root).parts == (*ids.directory(file_id), file_id)
+    assert path.read_bytes()[: -record.SIZE] == CONTENT
+    with store.open(file_id) as file:
+        assert (file.content, file.record.size, file.record.content_type) == (CONTENT, 12, "text/plain")
+
+
+def test_a_file_is_synced_before_it_has_a_name_and_its_directory_after(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def sync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            path = Path(f"/proc/self/fd/{descriptor}").readlink()
+            order.append(f"directory with {len([name for name in path.iterdir() if name.is_file()])} files")
+        else:
+            status = os.fstat(descriptor)
+            order.append(f"file of {status.st_size} bytes with {status.st_nlink} name")
+
+    store = FileStore(tmp_path, sync=sync)
+    store.prepare()
+    put(store)
+    assert order[0] == f"file of {12 + record.SIZE} bytes with 1 name"
+    assert order[-1] == "directory with 1 files"
+    assert set(order[1:-1]) == {"directory with 0 files"}
+    order.clear()
+    put(store)
+    assert order == [f"file of {12 + record.SIZE} bytes with 1 name", "directory with 2 files"]
+
+
+def test_nothing_is_visible_before_it_is_published(store: FileStore) -> None:
+    part = store.begin("text/plain")
+    part.write([b"x" * 100_000])
+    assert store.page(None, 10) == []
+    assert [path.parent.parent.name for path in on_disk(store)] == ["incoming"]
+    part.discard()
+    assert on_disk(store) == []
+    with pytest.raises(PartLost):
+        part.write([b"more"])
+
+
+def test_a_wrong_digest_stores_nothing(store: FileStore) -> None:
+    part = store.begin("text/plain")
+    with pytest.raises(DigestError):
+        part.publish([CONTENT], bytes(32))
+    part.discard()
+    assert on_disk(store) == []
+
+
+def test_an_upload_given_up_while_a_thread_writes_leaves_nothing(store: FileStore) -> None:
+    for _ in range(20):
+        part = store.begin("text/plain")
+        writing = threading.Thread(target=lambda part=part: _suppressed(part.write, [b"x" * 500_000]))
+        writing.start()
+        part.discard()
+        writing.join()
+    assert on_disk(store) == []
+
+
+def test_a_name_that_is_taken_is_never_replaced(tmp_path: Path) -> None:
+    class Stuck(ids.IdSource):
+        def next(self) -> str:
+            return "01978a3b-2c1d-7000-8000-000000000000"
+
+    store = FileStore(tmp_path, id_source=Stuck())
+    store.prepare()
+    file_id = put(store, b"first")
+    with pytest.raises(FileExistsError):
+        put(store, b"second")
+    with store.open(file_id) as file:
+        assert file.content == b"first"
+
+
+def test_a_large_file_is_read_in_spans(store: FileStore) -> None:
+    content = os.urandom(INLINE_BYTES + 1000)
+    with store.open(put(store, content)) as file:
+        assert file.content is None
+        assert file.read(Span(0, 10)) == content[:10]
+        assert file.read(Span(INLINE_BYTES, len(content))) == content[INLINE_BYTES:]
+
+
+def test_a_file_that_is_closed_while_a_thread_reads_it_reads_no_other(store: FileStore) -> None:
+    first, other = (put(store, bytes([number]) * (INLINE_BYTES + 1)) for number in (1, 2))
+    whole = Span(0, INLINE_BYTES + 1)
+    found: list[bytes] = []
+
+    def read(file: StoredFile) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                found.append(file.read(whole)[:1])
+
+    for _ in range(20):
+        file = store.open(first)
+        reading = threading.Thread(target=read, args=(file,))
+        reading.start()
+        file.close()
+        with store.open(other):
+            reading.join()
+        assert file.closed
+    assert set(found) <= {b"\x01"}
+
+
+def test_two_stores_on_one_directory_agree(store: FileStore) -> None:
+    other = FileStore(store.root)
+    other.prepare()
+    names = [put(store), put(other), put(store), put(other)]
+    assert store.page(None, 10) == other.page(None, 10) == sorted(names)
+    other.remove(names[0])
+    with pytest.raises(FileNotFoundError):
+        store.open(names[0])
+
+
+def test_threads_storing_at_once_lose_nothing(store: FileStore) -> None:
+    names: list[str] = []
+    threads = [threading.Thread(target=lambda: names.extend(put(store) for _ in range(50))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.page(None, 1000) == sorted(names)
+    assert len(set(names)) == 400
+
+
+def test_removing_the_last_file_of_a_past_span_removes_its_directories(tmp_path: Path) -> None:
+    past = ids.IdSource(lambda: time.time_ns() - 90 * 86_400 * 10**9)
+    store = FileStore(tmp_path, id_source=past)
+    store.prepare()
+    file_id = put(store)
+    now = FileStore(tmp_path)
+    now.remove(file_id)
+    assert [path.name for path in tmp_path.iterdir()] == ["incoming"]
+
+
+def test_storing_survives_the_removal_of_its_directory_by_another_process(store: FileStore) -> None:
+    file_id = put(store)
+    store.remove(file_id)
+    for steps in range(2, 0, -1):
+        store.root.joinpath(*ids.directory(file_id)[:steps]).rmdir()
+    assert store.page(None, 10) == []
+    again = put(store)
+    assert store.page(None, 10) == [again]
+
+
+def test_an_upload_survives_the_sweep_of_its_empty_directory(store: FileStore) -> None:
+    store.close()
+    assert list((store.root / "incoming").iterdir()) == []
+    assert store.page(None, 10) == []
+    put(store)
+    assert len(store.page(None, 10)) == 1
+
+
+def test_a_root_that_is_missing_is_an_error_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(NotADirectoryError):
+        FileStore(tmp_path / "absent").prepare()
+
+
+def _suppressed(call: object, *args: object) -> None:
+    assert callable(call)
+    try:
+        call(*args)
+    except PartLost:
+        return

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from service.settings import SweepSettings
+from service.storage import FileStore
+from service.sweep import Summary, run_sweep, sweep
+
+DAY = 86_400.0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileStore:
+    made = FileStore(tmp_path)
+    made.prepare()
+    return made
+
+
+def age(path: Path, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def test_only_parts_that_nobody_writes_any_more_are_removed(store: FileStore) -> None:
+    old, new = store.begin("x"), store.begin("x")
+    old.write([b"x" * 1000])
+    new.write([b"y"])
+    stored = store.begin("x").publish([b"kept"])
+    parts = sorted(store.root.glob("incoming/*/*.part"))
+    age(parts[0], 2 * DAY)
+    age(parts[2], 2 * DAY)  # the stored file's other name: removing it leaves the file
+    summary = sweep(store.root, DAY, time.time())
+    assert (summary.removed_parts, summary.kept_parts, summary.failed) == (2, 1, 0)
+    assert summary.removed_bytes > 1000
+    assert list(store.root.glob("incoming/*/*.part")) == [parts[1]]
+    with store.open(stored.file_id) as file:
+        assert file.content == b"kept"
+    old.discard()
+    new.discard()
+
+
+def test_directories_of_processes_that_are_gone_are_removed_and_others_stay(tmp_path: Path) -> None:
+    gone, alive = tmp_path / "incoming" / "1-a", tmp_path / "incoming" / "2-b"
+    for directory in (gone, alive):
+        directory.mkdir(parents=True)
+        (directory / "1.part").touch()
+    age(gone / "1.part", 2 * DAY)
+    age(gone, 2 * DAY)
+    summary = sweep(tmp_path, DAY, time.time())
+    assert summary.removed_directories == 1
+    assert list((tmp_path / "incoming").iterdir()) == [alive]
+
+
+def test_nothing_to_do_is_no_failure(tmp_path: Path) -> None:
+    assert sweep(tmp_path, DAY, time.time()) == Summary()
+
+
+def test_the_summary_is_one_json_line(store: FileStore, capsys: pytest.CaptureFixture[str]) -> None:
+    part = store.begin("x")
+    part.write([b"x"])
+    age(next(store.root.glob("incoming/*/*.part")), 2 * DAY)
+    assert run_sweep(SweepSettings(region="us-east-1", files_dir=store.root)) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    summary = json.loads(line)
+    assert (summary["message"], summary["removed_parts"], summary["failed"]) == ("swept", 1, 0)
+    part.discard()
+
+
+def test_a_store_that_is_missing_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_sweep(SweepSettings(region="us-east-1", files_dir=tmp_path / "absent")) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "absent" in json.loads(line)["reason"]
+
+
+def test_a_part_that_can_not_be_removed_is_counted_and_fails_the_sweep(
+    store: FileStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (directory,) = (store.root / "incoming").iterdir()
+    stuck, old = directory / "1.part", directory / "2.part"
+    stuck.mkdir()  # unlink refuses a directory, also for root
+    old.touch()
+    for path in (stuck, old):
+        age(path, 2 * DAY)
+    assert run_sweep(SweepSettings(region="us-east-1", files_dir=store.root)) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["failed"] == 1
+    assert "1.part" in captured.err
+    assert not old.exists()

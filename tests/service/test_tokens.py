@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from service.errors import Unauthorized
+from service.memory import MemoryParameter
+from service.threads import Threads
+from service.tokens import Tokens, bearer
+from tests.service.harness import wait_until
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    made = Threads("test", 2)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def parameter() -> MemoryParameter:
+    return MemoryParameter("one")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def tokens(parameter: MemoryParameter, threads: Threads, clock: Clock) -> Tokens:
+    made = Tokens(parameter, threads, hurry_seconds=5, overlap_seconds=900, clock=clock)
+    made.load()
+    return made
+
+
+def valid(tokens: Tokens, token: str | None) -> bool:
+    async def check() -> bool:
+        try:
+            await tokens.check(None if token is None else token.encode())
+        except Unauthorized:
+            return False
+        return True
+
+    return asyncio.run(check())
+
+
+def test_only_the_token_is_valid(tokens: Tokens) -> None:
+    assert valid(tokens, "one")
+    for wrong in (None, "", "on", "one ", "One", "ünö", "two"):
+        assert not valid(tokens, wrong)
+
+
+def test_a_rotation_is_noticed_by_the_first_who_uses_the_new_token(tokens: Tokens, parameter: MemoryParameter) -> None:
+    parameter.value = "two"
+    assert valid(tokens, "two")
+    assert valid(tokens, "one"), "clients may change over in their own time"
+
+
+def test_the_token_before_a_rotation_ends_with_the_overlap(
+    tokens: Tokens, parameter: MemoryParameter, clock: Clock
+) -> None:
+    parameter.value = "two"
+    assert valid(tokens, "two")
+    clock.now += 901
+    assert not valid(tokens, "one")
+    assert valid(tokens, "two")
+
+
+def test_unknown_tokens_do_not_flood_the_parameter_store(
+    tokens: Tokens, parameter: MemoryParameter, clock: Clock
+) -> None:
+    for _ in range(50):
+        assert not valid(tokens, "guess")
+    assert parameter.reads == 2  # at the start, and once
+    clock.now += 6
+    assert not valid(tokens, "guess")
+    assert parameter.reads == 3
+
+
+def test_the_last_token_holds_while_the_parameter_store_is_down(tokens: Tokens, parameter: MemoryParameter) -> None:
+    parameter.error = OSError("down")
+    assert not valid(tokens, "two")
+    assert valid(tokens, "one")
+
+
+def test_an_emptied_parameter_lets_nobody_in(tokens: Tokens, parameter: MemoryParameter) -> None:
+    parameter.value = "\n"
+    assert not valid(tokens, "")
+    assert valid(tokens, "one")
+
+
+def test_a_start_without_a_token_fails(threads: Threads) -> None:
+    with pytest.raises(ValueError, match="empty"):
+        Tokens(MemoryParameter(" "), threads).load()
+    with pytest.raises(OSError, match="down"):
+        Tokens(MemoryParameter("x", OSError("down")), threads).load()
+
+
+def test_the_token_is_refreshed_in_the_background(parameter: MemoryParameter, threads: Threads) -> None:
+    tokens = Tokens(parameter, threads, refresh_seconds=0.01, hurry_seconds=1e9)
+    tokens.load()
+    parameter.value = "two"
+
+    async def main() -> None:
+        refreshing = asyncio.create_task(tokens.keep_current())
+        await asyncio.to_thread(wait_until, lambda: parameter.reads > 3)
+        refreshing.cancel()
+        await tokens.check(b"two")
+
+    asyncio.run(main())
+
+
+def test_a_bearer_token_is_the_bytes_that_were_sent() -> None:
+    assert bearer("Bearer abc") == b"abc"
+    assert bearer("bearer  abc ") == b"abc"
+    assert bearer("Bearer " + "é".encode().decode("latin-1")) == "é".encode()
+    for none in (None, "", "Bearer", "Bearer ", "Basic abc"):
+        assert bearer(none) is None

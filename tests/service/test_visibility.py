@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from service.memory import MemoryQueue
+from service.queues import Incoming, Outgoing
+from service.visibility import Holder
+from tests.service.harness import wait_until
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def receive(queue: MemoryQueue, count: int) -> list[Incoming]:
+    for _ in range(count):
+        queue.send([Outgoing("{}")])
+    return queue.receive(count)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def queue(clock: Clock) -> MemoryQueue:
+    return MemoryQueue(visibility_seconds=30, clock=clock)
+
+
+def test_a_held_message_stays_hidden_for_as_long_as_it_is_held(queue: MemoryQueue, clock: Clock) -> None:
+    (message,) = receive(queue, 1)
+    holder = Holder(queue, 30, clock=clock)
+    holder.hold(message)
+    for _ in range(10):
+        clock.now += 10
+        holder.renew()
+        assert queue.receive(1) == []
+    holder.release(message)
+    clock.now += 31
+    holder.renew()
+    assert len(queue.receive(1)) == 1
+
+
+def test_only_what_is_due_is_renewed(queue: MemoryQueue, clock: Clock) -> None:
+    messages = receive(queue, 25)
+    holder = Holder(queue, 30, clock=clock)
+    for message in messages:
+        holder.hold(message)
+    clock.now += 9
+    holder.renew()
+    assert queue.hidden == []
+    clock.now += 1
+    holder.renew()
+    holder.renew()
+    assert sorted(queue.hidden) == sorted((message.message_id, 30) for message in messages)
+
+
+def test_a_message_held_too_long_is_let_go(queue: MemoryQueue, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    (message,) = receive(queue, 1)
+    holder = Holder(queue, 30, longest_seconds=100, clock=clock)
+    holder.hold(message)
+    clock.now += 101
+    with caplog.at_level(logging.ERROR):
+        holder.renew()
+    assert len(holder) == 0
+    assert "too long" in caplog.text
+
+
+def test_a_renewal_that_fails_is_tried_again_at_the_next_turn(queue: MemoryQueue, clock: Clock) -> None:
+    (message,) = receive(queue, 1)
+    holder = Holder(queue, 30, clock=clock)
+    holder.hold(message)
+    clock.now += 10
+    queue.away = True
+    holder.renew()
+    queue.away = False
+    holder.renew()
+    assert queue.hidden == [(message.message_id, 30)]
+
+
+def test_the_thread_renews_by_itself() -> None:
+    queue = MemoryQueue(visibility_seconds=1)
+    (message,) = receive(queue, 1)
+    holder = Holder(queue, 1)
+    holder.hold(message)
+    holder.start()
+    wait_until(lambda: len(queue.hidden) > 0)
+    holder.close()
