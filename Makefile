@@ -7,6 +7,9 @@ PORT ?= 8080
 AWS_PORT ?=
 STACK ?=
 
+# Compiled modules are what makes the commands start quickly.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready

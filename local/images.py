@@ -6,7 +6,9 @@ Dockerfile says about how the image runs (`ENTRYPOINT`, `ENV` of its last stage)
 
 from __future__ import annotations
 
+import compileall
 import json
+import py_compile
 import re
 import shutil
 import tempfile
@@ -46,6 +48,8 @@ class Images:
             copy = partial / context.resolve().name / file
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(context / file, copy)
+        # As the Dockerfile does: tasks run without writing byte code, and would compile everything at each start.
+        compileall.compile_dir(partial, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
         (partial / "image.json").write_text(
             json.dumps({"entrypoint": stage.entrypoint, "environment": stage.environment})
         )

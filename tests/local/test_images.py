@@ -37,7 +37,8 @@ def test_an_image_keeps_the_files_it_was_built_from(images: Images, context: Pat
     (context / "__main__.py").write_text("print(2)")
     image = images.find(f"registry/service@sha256:{digest}")
     assert (image.path / "service" / "__main__.py").read_text() == "print(1)"
-    assert not (image.path / "service" / "__pycache__").exists()
+    assert not (image.path / "service" / "__pycache__" / "a.pyc").exists()
+    assert list((image.path / "service" / "__pycache__").glob("__main__.*.pyc")), "compiled when it is built"
     assert images.build(context, context / "Dockerfile") != digest
 
 
