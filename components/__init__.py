@@ -1,0 +1,53 @@
+"""Reusable components of an ECS stack, and the configuration that a stack of them takes."""
+
+from __future__ import annotations
+
+from components.api_service import ApiService
+from components.backlog import BacklogScaling
+from components.bucket import Bucket
+from components.cluster import Cluster
+from components.component import Component, Overrides
+from components.configuration import ConfigurationError
+from components.errors import ArgumentError, Mistake
+from components.fargate import Size
+from components.iam import Statement
+from components.image import Image
+from components.load_balancer import Https
+from components.network import Network
+from components.queue import Queue
+from components.scaling import Scaling
+from components.scheduled_task import ScheduledTask
+from components.secret_parameter import SecretParameter
+from components.settings import Settings
+from components.task_definition import TaskDefinition
+from components.uses import Mount, Reach, Use
+from components.volume import EfsVolume
+from components.worker_service import WorkerService
+
+__all__ = [
+    "ApiService",
+    "ArgumentError",
+    "BacklogScaling",
+    "Bucket",
+    "Cluster",
+    "Component",
+    "ConfigurationError",
+    "EfsVolume",
+    "Https",
+    "Image",
+    "Mistake",
+    "Mount",
+    "Network",
+    "Overrides",
+    "Queue",
+    "Reach",
+    "Scaling",
+    "ScheduledTask",
+    "SecretParameter",
+    "Settings",
+    "Size",
+    "Statement",
+    "TaskDefinition",
+    "Use",
+    "WorkerService",
+]

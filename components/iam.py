@@ -1,0 +1,67 @@
+"""IAM documents, as values: statements that name exact actions on exact resources, and the policies made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
+
+from components.place import Place
+
+_VERSION = "2012-10-17"
+
+Conditions = Mapping[str, Mapping[str, pulumi.Input[str]]]
+"""Condition operators, as in a policy document: `{"StringEquals": {"aws:SourceAccount": account}}`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """One permission: all `actions` on all `resources` (ARNs) while the `conditions` hold."""
+
+    actions: tuple[str, ...]
+    resources: tuple[pulumi.Input[str], ...]
+    conditions: Conditions = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """The statement as it stands in a policy document."""
+        statement: dict[str, Any] = {
+            "Effect": "Allow",
+            "Action": sorted(self.actions),
+            "Resource": list(self.resources),
+        }
+        if self.conditions:
+            statement["Condition"] = {operator: dict(keys) for operator, keys in sorted(self.conditions.items())}
+        return statement
+
+
+def policy(statements: Iterable[Statement]) -> pulumi.Output[str]:
+    """A policy document (JSON) of the statements, in their order."""
+    return document(statement.document() for statement in statements)
+
+
+def document(statements: Iterable[Mapping[str, Any]]) -> pulumi.Output[str]:
+    """A policy document (JSON) of statements given as AWS spells them, for policies on resources."""
+    return pulumi.Output.json_dumps({"Version": _VERSION, "Statement": [dict(statement) for statement in statements]})
+
+
+def trust(service: str, place: Place, *, source_arn: pulumi.Input[str] | None = None) -> pulumi.Output[str]:
+    """A trust policy by which only `service`, acting for this account (and `source_arn`), may assume the role.
+
+    Without the condition another account could make the service use the role on its behalf:
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
+    """
+    conditions: dict[str, dict[str, pulumi.Input[str]]] = {"StringEquals": {"aws:SourceAccount": place.account}}
+    if source_arn is not None:
+        conditions["ArnLike"] = {"aws:SourceArn": source_arn}
+    return document(
+        [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": service},
+                "Action": "sts:AssumeRole",
+                "Condition": conditions,
+            }
+        ]
+    )

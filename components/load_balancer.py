@@ -1,0 +1,212 @@
+"""The application load balancer in front of a service, with its target group, listeners, certificate and DNS record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from components.component import Component, Overrides
+from components.errors import ArgumentError, Mistake
+from components.names import name_tag
+from components.network import Network
+
+TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+"""TLS 1.2 and 1.3 with forward secrecy.
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Https:
+    """How clients reach the load balancer by TLS. Any of these switches HTTPS on, and HTTP to a redirect.
+
+    `domain_name` in the Route 53 zone `hosted_zone_name` gets a record and, unless `certificate_arn` is given, a
+    certificate validated there. With `certificate_arn` alone the DNS record is made elsewhere. Raises ArgumentError
+    when they do not make up a certificate.
+    """
+
+    domain_name: str = ""
+    hosted_zone_name: str = ""
+    certificate_arn: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.certificate_arn and not (self.domain_name and self.hosted_zone_name):
+            raise ArgumentError(
+                "Https",
+                Mistake(
+                    name="domain_name, hosted_zone_name, certificate_arn",
+                    value=f"{self.domain_name!r}, {self.hosted_zone_name!r}, {self.certificate_arn!r}",
+                    allowed="a certificate_arn, or a domain_name with the hosted_zone_name that it lies in",
+                    remedy="add the missing one",
+                ),
+            )
+
+
+class LoadBalancer(Component):
+    """A public load balancer that forwards to `port` of whatever is registered in its target group.
+
+    HTTP on 80 forwards; with `https`, 80 redirects and 443 forwards. `health_path` must answer 200. Its own
+    connections to the targets close after `idle_timeout_seconds`; a target that is taken away has
+    `deregistration_delay_seconds` for its open requests. `deletion_protection` is off: the load balancer holds
+    nothing, and protecting it would make switching the service off two updates.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        network: Network,
+        port: int,
+        health_path: str,
+        https: Https | None,
+        idle_timeout_seconds: int,
+        deregistration_delay_seconds: int,
+        deletion_protection: bool = False,
+        overrides: Overrides | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__(name, overrides=overrides, opts=opts)
+        self.security_group = self._security_group(network, https)
+        self.balancer = aws.lb.LoadBalancer(
+            f"{name}-alb",
+            load_balancer_type="application",
+            subnets=list(network.public_subnets.values()),
+            security_groups=[self.security_group.id],
+            idle_timeout=idle_timeout_seconds,
+            # Headers that no parser agrees on are how requests get smuggled.
+            drop_invalid_header_fields=True,
+            enable_deletion_protection=deletion_protection,
+            opts=self.options(),
+        )
+        self.target_group = self._target_group(network, port, health_path, deregistration_delay_seconds)
+        self.listeners = self._listeners(https)
+        self.url = self._url(https)
+        self.finish({"url": self.url})
+
+    def _security_group(self, network: Network, https: Https | None) -> aws.ec2.SecurityGroup:
+        group = aws.ec2.SecurityGroup(
+            f"{self.name}-alb-access",
+            description="Load balancer",
+            vpc_id=network.vpc_id,
+            tags=name_tag(f"{self.name}-alb"),
+            opts=self.options(),
+        )
+        for protocol, port in (("http", 80), ("https", 443))[: 2 if https else 1]:
+            aws.vpc.SecurityGroupIngressRule(
+                f"{self.name}-alb-from-{protocol}",
+                security_group_id=group.id,
+                description=f"Clients by {protocol.upper()}",
+                ip_protocol="tcp",
+                from_port=port,
+                to_port=port,
+                cidr_ipv4="0.0.0.0/0",
+                opts=self.options(),
+            )
+        return group
+
+    def _target_group(
+        self, network: Network, port: int, health_path: str, deregistration_delay_seconds: int
+    ) -> aws.lb.TargetGroup:
+        return aws.lb.TargetGroup(
+            # Never a name of its own: a replacement is created while the listener still uses the old one
+            # (pulumi/pulumi#5900).
+            f"{self.name}-tg",
+            target_type="ip",
+            protocol="HTTP",
+            port=port,
+            vpc_id=network.vpc_id,
+            deregistration_delay=deregistration_delay_seconds,
+            health_check=aws.lb.TargetGroupHealthCheckArgs(
+                path=health_path,
+                matcher="200",
+                interval=10,
+                timeout=5,
+                healthy_threshold=2,
+                unhealthy_threshold=3,
+            ),
+            opts=self.options(),
+        )
+
+    def _listeners(self, https: Https | None) -> tuple[aws.lb.Listener, ...]:
+        forward = aws.lb.ListenerDefaultActionArgs(type="forward", target_group_arn=self.target_group.arn)
+        redirect = aws.lb.ListenerDefaultActionArgs(
+            type="redirect",
+            redirect=aws.lb.ListenerDefaultActionRedirectArgs(port="443", protocol="HTTPS", status_code="HTTP_301"),
+        )
+        http = aws.lb.Listener(
+            f"{self.name}-http",
+            load_balancer_arn=self.balancer.arn,
+            port=80,
+            protocol="HTTP",
+            default_actions=[redirect if https else forward],
+            opts=self.options(),
+        )
+        if https is None:
+            return (http,)
+        secure = aws.lb.Listener(
+            f"{self.name}-https",
+            load_balancer_arn=self.balancer.arn,
+            port=443,
+            protocol="HTTPS",
+            ssl_policy=TLS_POLICY,
+            certificate_arn=https.certificate_arn or self._certificate(https),
+            default_actions=[forward],
+            opts=self.options(),
+        )
+        return http, secure
+
+    def _certificate(self, https: Https) -> pulumi.Output[str]:
+        certificate = aws.acm.Certificate(
+            f"{self.name}-certificate",
+            domain_name=https.domain_name,
+            validation_method="DNS",
+            tags=name_tag(self.name),
+            opts=self.options(),
+        )
+        proof = certificate.domain_validation_options[0]
+        record = aws.route53.Record(
+            f"{self.name}-certificate-proof",
+            zone_id=self._zone_id(https),
+            name=proof.resource_record_name.apply(_present),
+            type=proof.resource_record_type.apply(_present),
+            records=[proof.resource_record_value.apply(_present)],
+            ttl=60,
+            # The proof is the same for each certificate of a domain: a replacement finds its predecessor's record.
+            allow_overwrite=True,
+            opts=self.options(),
+        )
+        return aws.acm.CertificateValidation(
+            f"{self.name}-certificate-validation",
+            certificate_arn=certificate.arn,
+            validation_record_fqdns=[record.fqdn],
+            opts=self.options(),
+        ).certificate_arn
+
+    def _url(self, https: Https | None) -> pulumi.Output[str]:
+        if https is None:
+            return pulumi.Output.concat("http://", self.balancer.dns_name)
+        if https.hosted_zone_name:
+            aws.route53.Record(
+                f"{self.name}-alias",
+                zone_id=self._zone_id(https),
+                name=https.domain_name,
+                type="A",
+                aliases=[
+                    aws.route53.RecordAliasArgs(
+                        name=self.balancer.dns_name, zone_id=self.balancer.zone_id, evaluate_target_health=True
+                    )
+                ],
+                opts=self.options(),
+            )
+        return pulumi.Output.concat("https://", https.domain_name or self.balancer.dns_name)
+
+    def _zone_id(self, https: Https) -> pulumi.Output[str]:
+        options = pulumi.InvokeOutputOptions(parent=self)
+        return aws.route53.get_zone_output(name=https.hosted_zone_name, opts=options).zone_id
+
+
+def _present(value: str | None) -> str:
+    if value is None:
+        raise ValueError("ACM gave no validation record")
+    return value

@@ -1,0 +1,208 @@
+"""The network that the stack runs in: the account's default VPC, one that exists, or one of its own."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+
+import pulumi
+import pulumi_aws as aws
+
+from components.component import Component, Overrides
+from components.errors import ArgumentError, Mistake
+from components.existing_vpc import find_subnets
+from components.names import name_tag
+from components.place import Place
+
+_BLOCKS = 16
+"""Subnets that a VPC is cut into: 8 public and 8 private ones, so that adding a zone moves no other zone's
+addresses."""
+
+MAX_ZONES = _BLOCKS // 2
+
+
+class Network(Component):
+    """Where load balancers (`public_subnets`) and tasks (`task_subnets`) live, one subnet per availability zone.
+
+    `vpc` is `default` (the account's default VPC), `own` (a VPC of this stack's own), or the `Name` tag of a VPC that
+    exists. Of a VPC that exists nothing is changed: its first `availability_zones` zones with subnets are used.
+
+    `cidr_block` and `nat_gateways` shape a VPC of its own. With NAT gateways (`single`: one for all zones, cheaper;
+    `per-az`: one in each, so that losing a zone cuts nobody off) tasks run in private subnets. With `none` they run
+    in the public subnets and have public addresses, which nothing reaches through their security groups.
+
+    Subnets are keyed by the zone's name, which is known in a preview, so that whoever creates a resource per zone
+    does so with plain names. Raises ArgumentError when a VPC that exists is not found or has too few subnets.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        vpc: str,
+        availability_zones: int,
+        cidr_block: str = "10.0.0.0/16",
+        nat_gateways: str = "none",
+        overrides: Overrides | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__(name, overrides=overrides, opts=opts)
+        zones = self._zones()
+        self.vpc_id: pulumi.Input[str]
+        self.public_subnets: Mapping[str, pulumi.Input[str]]
+        self.task_subnets: Mapping[str, pulumi.Input[str]]
+        self.assign_public_ip: bool
+        if vpc == "own":
+            self._check_zones(zones, availability_zones, "the region")
+            self._create(zones[:availability_zones], ipaddress.IPv4Network(cidr_block), nat_gateways)
+        else:
+            self._find(vpc, zones, availability_zones)
+        self.finish({"vpc_id": self.vpc_id})
+
+    def _zones(self) -> Sequence[str]:
+        # Local and Wavelength zones are opted into one by one, and have neither EFS nor Fargate.
+        return sorted(
+            aws.get_availability_zones(
+                state="available",
+                filters=[aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"])],
+                opts=pulumi.InvokeOptions(parent=self),
+            ).names
+        )
+
+    def _find(self, vpc: str, zones: Sequence[str], wanted: int) -> None:
+        found = find_subnets(self, vpc, zones)
+        self.vpc_id = found.vpc_id
+        self._check_zones(list(found.public), wanted, f"the VPC {vpc!r}, counting zones with a public subnet,")
+        self.public_subnets = _first(found.public, wanted)
+        self.assign_public_ip = len(found.private) < wanted
+        self.task_subnets = self.public_subnets if self.assign_public_ip else _first(found.private, wanted)
+
+    def _check_zones(self, zones: Sequence[str], wanted: int, where: str) -> None:
+        if len(zones) < wanted:
+            raise ArgumentError(
+                f"Network {self.name!r}",
+                Mistake(
+                    name="availability_zones",
+                    value=str(wanted),
+                    allowed=f"at most {len(zones)}: {where} has {', '.join(zones) or 'none'}",
+                    remedy="use fewer zones (a load balancer needs two), or another VPC or region",
+                ),
+            )
+
+    def _create(self, zones: Sequence[str], cidr: ipaddress.IPv4Network, nat_gateways: str) -> None:
+        vpc = aws.ec2.Vpc(
+            f"{self.name}-vpc",
+            cidr_block=str(cidr),
+            # Tasks find their EFS mount targets by DNS.
+            enable_dns_support=True,
+            enable_dns_hostnames=True,
+            tags=name_tag(self.name),
+            opts=self.options(),
+        )
+        self.vpc_id = vpc.id
+        internet = aws.ec2.InternetGateway(
+            f"{self.name}-internet", vpc_id=vpc.id, tags=name_tag(self.name), opts=self.options()
+        )
+        blocks = list(cidr.subnets(prefixlen_diff=4))
+        public_table = self._route_table("public", vpc)
+        way_out = self._default_route("public", public_table, gateway_id=internet.id)
+        self.public_subnets = {
+            zone: self._subnet(f"public-{zone}", vpc, zone, blocks[index], public_table, way_out)
+            for index, zone in enumerate(zones)
+        }
+        tables = [public_table]
+        self.assign_public_ip = nat_gateways == "none"
+        if self.assign_public_ip:
+            self.task_subnets = self.public_subnets
+        else:
+            gateways = {
+                zone: self._nat_gateway(zone, self.public_subnets[zone], internet)
+                for zone in (zones if nat_gateways == "per-az" else zones[:1])
+            }
+            private = {}
+            for index, zone in enumerate(zones):
+                table = self._route_table(f"private-{zone}", vpc)
+                gateway = gateways.get(zone) or gateways[zones[0]]
+                way_out = self._default_route(f"private-{zone}", table, nat_gateway_id=gateway.id)
+                private[zone] = self._subnet(f"private-{zone}", vpc, zone, blocks[MAX_ZONES + index], table, way_out)
+                tables.append(table)
+            self.task_subnets = private
+        self._s3_endpoint(vpc, tables)
+
+    def _subnet(
+        self,
+        what: str,
+        vpc: aws.ec2.Vpc,
+        zone: str,
+        block: ipaddress.IPv4Network,
+        table: aws.ec2.RouteTable,
+        way_out: aws.ec2.Route,
+    ) -> pulumi.Output[str]:
+        subnet = aws.ec2.Subnet(
+            f"{self.name}-{what}",
+            vpc_id=vpc.id,
+            availability_zone=zone,
+            cidr_block=str(block),
+            tags=name_tag(f"{self.name}-{what}"),
+            opts=self.options(),
+        )
+        association = aws.ec2.RouteTableAssociation(
+            f"{self.name}-{what}-association",
+            subnet_id=subnet.id,
+            route_table_id=table.id,
+            opts=self.options(depends_on=[way_out]),
+        )
+        # Read from the association, so that nothing starts in a subnet that has no way out yet: a load balancer would
+        # be refused, a task could not pull its image.
+        return association.subnet_id.apply(str)
+
+    def _route_table(self, what: str, vpc: aws.ec2.Vpc) -> aws.ec2.RouteTable:
+        return aws.ec2.RouteTable(
+            f"{self.name}-{what}-routes", vpc_id=vpc.id, tags=name_tag(f"{self.name}-{what}"), opts=self.options()
+        )
+
+    def _default_route(
+        self,
+        what: str,
+        table: aws.ec2.RouteTable,
+        *,
+        gateway_id: pulumi.Input[str] | None = None,
+        nat_gateway_id: pulumi.Input[str] | None = None,
+    ) -> aws.ec2.Route:
+        return aws.ec2.Route(
+            f"{self.name}-{what}-way-out",
+            route_table_id=table.id,
+            destination_cidr_block="0.0.0.0/0",
+            gateway_id=gateway_id,
+            nat_gateway_id=nat_gateway_id,
+            opts=self.options(),
+        )
+
+    def _nat_gateway(
+        self, zone: str, subnet: pulumi.Input[str], internet: aws.ec2.InternetGateway
+    ) -> aws.ec2.NatGateway:
+        tags = name_tag(f"{self.name}-nat-{zone}")
+        address = aws.ec2.Eip(f"{self.name}-nat-{zone}-address", domain="vpc", tags=tags, opts=self.options())
+        return aws.ec2.NatGateway(
+            f"{self.name}-nat-{zone}",
+            allocation_id=address.allocation_id,
+            subnet_id=subnet,
+            tags=tags,
+            opts=self.options(depends_on=[internet]),
+        )
+
+    def _s3_endpoint(self, vpc: aws.ec2.Vpc, tables: Sequence[aws.ec2.RouteTable]) -> None:
+        # Image layers and objects come from S3: through a gateway endpoint they cost no NAT traffic, and it is free.
+        aws.ec2.VpcEndpoint(
+            f"{self.name}-s3",
+            vpc_id=vpc.id,
+            vpc_endpoint_type="Gateway",
+            service_name=pulumi.Output.concat("com.amazonaws.", Place.of(self).region, ".s3"),
+            route_table_ids=[table.id for table in tables],
+            tags=name_tag(f"{self.name}-s3"),
+            opts=self.options(),
+        )
+
+
+def _first(subnets: Mapping[str, str], count: int) -> dict[str, str]:
+    return dict(sorted(subnets.items())[:count])

@@ -1,0 +1,132 @@
+"""How many tasks a service with requests runs, and the scaler that any service can have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from components.cluster import Cluster
+from components.errors import ArgumentError, Mistake
+
+Tracking = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationArgs
+Steps = aws.appautoscaling.PolicyStepScalingPolicyConfigurationArgs
+
+SCALE_OUT_COOLDOWN = 60
+SCALE_IN_COOLDOWN = 180
+"""Seconds. Quick to add and slow to take away: a task too many costs little, one too few costs requests."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """Between `min` and `max` tasks, by CPU and by requests; with `min` equal to `max` the count is fixed.
+
+    `cpu_target` is the service's average CPU use in percent (10 to 90); `requests_per_task` is how many requests a
+    minute each task is to get. Whichever asks for more tasks wins. Raises ArgumentError for values that cannot be.
+    """
+
+    min: int
+    max: int
+    cpu_target: int = 60
+    requests_per_task: int = 600
+
+    def __post_init__(self) -> None:
+        check_scaling(
+            "Scaling",
+            bounds_mistake("min, max", self.min, self.max, lowest=1),
+            range_mistake("cpu_target", self.cpu_target, 10, 90),
+            range_mistake("requests_per_task", self.requests_per_task, 1, 1_000_000),
+        )
+
+
+class Scaler:
+    """The scalable target of a service, to which policies are added.
+
+    AWS drops targets and policies of a service that is replaced, and the state would not notice
+    (hashicorp/terraform-provider-aws#9473): so they are replaced together with it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        minimum: int,
+        maximum: int,
+        cluster: Cluster,
+        service: aws.ecs.Service,
+        options: Callable[..., pulumi.ResourceOptions],
+    ) -> None:
+        self._name = name
+        self._service = service
+        self._options = options
+        self._target = aws.appautoscaling.Target(
+            f"{name}-scaling",
+            min_capacity=minimum,
+            max_capacity=maximum,
+            resource_id=pulumi.Output.concat("service/", cluster.cluster_name, "/", service.name),
+            scalable_dimension="ecs:service:DesiredCount",
+            service_namespace="ecs",
+            opts=options(replace_with=[service]),
+        )
+
+    def add(
+        self, what: str, *, tracking: Tracking | None = None, steps: Steps | None = None
+    ) -> aws.appautoscaling.Policy:
+        """Adds a target tracking or a step scaling policy called `<name>-<what>`."""
+        return aws.appautoscaling.Policy(
+            f"{self._name}-{what}",
+            policy_type="TargetTrackingScaling" if tracking is not None else "StepScaling",
+            resource_id=self._target.resource_id,
+            scalable_dimension=self._target.scalable_dimension,
+            service_namespace=self._target.service_namespace,
+            target_tracking_scaling_policy_configuration=tracking,
+            step_scaling_policy_configuration=steps,
+            opts=self._options(replace_with=[self._service]),
+        )
+
+
+def predefined(metric: str, target: float, resource_label: pulumi.Input[str] | None = None) -> Tracking:
+    """Target tracking of one of Application Auto Scaling's own metrics."""
+    return Tracking(
+        target_value=target,
+        predefined_metric_specification=(
+            aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecificationArgs(
+                predefined_metric_type=metric, resource_label=resource_label
+            )
+        ),
+        scale_out_cooldown=SCALE_OUT_COOLDOWN,
+        scale_in_cooldown=SCALE_IN_COOLDOWN,
+    )
+
+
+def check_scaling(kind: str, *mistakes: Mistake | None) -> None:
+    """Raises ArgumentError for the mistakes among them, if any."""
+    found = [mistake for mistake in mistakes if mistake is not None]
+    if found:
+        raise ArgumentError(kind, *found)
+
+
+def bounds_mistake(name: str, minimum: int, maximum: int, *, lowest: int) -> Mistake | None:
+    """What is wrong with a pair of bounds on the number of tasks."""
+    if lowest <= minimum <= maximum and maximum >= 1:
+        return None
+    return Mistake(
+        name=name,
+        value=f"min {minimum}, max {maximum}",
+        allowed=f"min from {lowest}, max from 1, and min not above max",
+        remedy="lower min or raise max",
+    )
+
+
+def range_mistake(name: str, value: float, low: float, high: float) -> Mistake | None:
+    """What is wrong with a number that has a range."""
+    if low <= value <= high:
+        return None
+    return Mistake(
+        name=name,
+        value=str(value),
+        allowed=f"{low:,} to {high:,}",
+        remedy=f"the nearest is {min(max(value, low), high)}",
+    )

@@ -1,0 +1,151 @@
+"""A task that runs on a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pulumi
+import pulumi_aws as aws
+
+from components.cluster import Cluster, capacity_shares
+from components.component import Component, Overrides
+from components.errors import ArgumentError, Mistake
+from components.fargate import Size
+from components.iam import Statement, policy, trust
+from components.image import Image
+from components.queue import DEAD_LETTER_DAYS
+from components.schedule_expression import schedule_problem, timezone_problem
+from components.task_definition import Task, TaskDefinition
+from components.task_network import TaskNetwork
+from components.uses import Use
+
+RETRIES = 3
+RETRY_WITHIN_SECONDS = 3600
+"""Written out, because EventBridge's defaults are 185 attempts over a day.
+https://docs.aws.amazon.com/scheduler/latest/APIReference/API_RetryPolicy.html"""
+
+
+class ScheduledTask(Component):
+    """An ECS task started by EventBridge Scheduler: `rate(...)`, `cron(...)` or `at(...)`, in a time zone.
+
+    What cannot be started goes, after its retries, to a dead-letter queue. `enabled=False` keeps everything and starts
+    nothing. Raises ArgumentError for a schedule or a time zone that EventBridge would refuse.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        cluster: Cluster,
+        image: Image,
+        command: Sequence[str],
+        size: Size,
+        schedule: str,
+        timezone: str = "UTC",
+        enabled: bool = True,
+        uses: Sequence[Use] = (),
+        environment: Mapping[str, pulumi.Input[str]] | None = None,
+        stop_timeout_seconds: int = 60,
+        overrides: Overrides | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        task = Task(
+            image=image,
+            command=tuple(command),
+            size=size,
+            uses=tuple(uses),
+            environment=environment or {},
+            stop_timeout_seconds=stop_timeout_seconds,
+        )
+        _check(name, task, schedule, timezone)
+        super().__init__(name, overrides=overrides, opts=opts)
+        self.definition = TaskDefinition(name, cluster=cluster, task=task, health_checked=False, opts=self.options())
+        self.task_network = TaskNetwork(name, network=cluster.network, uses=task.uses, opts=self.options())
+        self.dead_letters = aws.sqs.Queue(
+            f"{name}-dead-letters",
+            message_retention_seconds=DEAD_LETTER_DAYS * 86_400,
+            sqs_managed_sse_enabled=True,
+            opts=self.options(),
+        )
+        self.role, role_policy = self._role(cluster)
+        self.schedule = aws.scheduler.Schedule(
+            name,
+            schedule_expression=schedule,
+            schedule_expression_timezone=timezone,
+            state="ENABLED" if enabled else "DISABLED",
+            flexible_time_window=aws.scheduler.ScheduleFlexibleTimeWindowArgs(mode="OFF"),
+            target=self._target(cluster),
+            # EventBridge checks that it may assume the role, and a task needs all that its uses name.
+            opts=self.options(depends_on=[role_policy, *self.task_network.rules, *self.definition.depends_on]),
+        )
+        self.dead_letter_url = self.dead_letters.url
+        self.finish({"dead_letter_url": self.dead_letter_url})
+
+    def _target(self, cluster: Cluster) -> aws.scheduler.ScheduleTargetArgs:
+        return aws.scheduler.ScheduleTargetArgs(
+            arn=cluster.arn,
+            role_arn=self.role.arn,
+            ecs_parameters=aws.scheduler.ScheduleTargetEcsParametersArgs(
+                task_definition_arn=self.definition.arn,
+                task_count=1,
+                capacity_provider_strategies=[
+                    aws.scheduler.ScheduleTargetEcsParametersCapacityProviderStrategyArgs(
+                        capacity_provider=provider, weight=weight
+                    )
+                    for provider, weight in capacity_shares(0).items()
+                ],
+                network_configuration=aws.scheduler.ScheduleTargetEcsParametersNetworkConfigurationArgs(
+                    **self.task_network.placement
+                ),
+            ),
+            retry_policy=aws.scheduler.ScheduleTargetRetryPolicyArgs(
+                maximum_retry_attempts=RETRIES, maximum_event_age_in_seconds=RETRY_WITHIN_SECONDS
+            ),
+            dead_letter_config=aws.scheduler.ScheduleTargetDeadLetterConfigArgs(arn=self.dead_letters.arn),
+        )
+
+    def _role(self, cluster: Cluster) -> tuple[aws.iam.Role, aws.iam.RolePolicy]:
+        role = aws.iam.Role(
+            f"{self.name}-schedule-role",
+            assume_role_policy=trust("scheduler.amazonaws.com", cluster.place),
+            opts=self.options(),
+        )
+        role_policy = aws.iam.RolePolicy(
+            f"{self.name}-schedule-policy",
+            role=role.id,
+            policy=policy(
+                [
+                    Statement(
+                        actions=("ecs:RunTask",),
+                        # Every revision of this family: with one revision, a start between the change of the policy and
+                        # the change of the schedule would be refused.
+                        resources=(cluster.place.arn("ecs", f"task-definition/{self.definition.family}:*"),),
+                        conditions={"ArnEquals": {"ecs:cluster": cluster.arn}},
+                    ),
+                    Statement(
+                        actions=("iam:PassRole",),
+                        resources=(self.definition.execution_role.arn, self.definition.task_role.arn),
+                        conditions={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+                    ),
+                    Statement(actions=("sqs:SendMessage",), resources=(self.dead_letters.arn,)),
+                ]
+            ),
+            opts=self.options(),
+        )
+        return role, role_policy
+
+
+def _check(name: str, task: Task, schedule: str, timezone: str) -> None:
+    component = f"ScheduledTask {name!r}"
+    task.check(component)
+    problems = {
+        ("schedule", schedule): schedule_problem(schedule),
+        ("timezone", timezone): timezone_problem(timezone),
+    }
+    mistakes = [
+        Mistake(name=argument, value=repr(value), allowed=problem, remedy="correct the expression")
+        for (argument, value), problem in problems.items()
+        if problem is not None
+    ]
+    if mistakes:
+        raise ArgumentError(component, *mistakes)

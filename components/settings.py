@@ -1,0 +1,317 @@
+"""The stack's configuration: every key, what it means, what it takes, and what goes together."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from components.configuration import ConfigurationError, given, key, keys, read, stack_values
+from components.errors import Mistake
+from components.fargate import MEMORY_BY_CPU, Size, size_mistake
+from components.image import ARCHITECTURES
+from components.load_balancer import Https
+from components.network import MAX_ZONES
+from components.schedule_expression import EXPRESSIONS, schedule_problem, timezone_problem
+
+LOG_RETENTION_DAYS = (
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+)  # fmt: skip
+"""https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"""
+
+_CPU = f"{', '.join(map(str, MEMORY_BY_CPU))}"
+_MEMORY = "what Fargate has for this CPU"
+_DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
+_CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-f-]+")
+
+
+def _one_of(*values: str) -> Callable[[str], bool]:
+    return lambda value: value in values
+
+
+def _between(low: int, high: int) -> Callable[[int], bool]:
+    return lambda value: low <= value <= high
+
+
+def _always(_: object) -> bool:
+    return True
+
+
+def _empty_or(pattern: re.Pattern[str]) -> Callable[[str], bool]:
+    return lambda value: not value or pattern.fullmatch(value) is not None
+
+
+def _cidr(value: str) -> bool:
+    # A load balancer wants subnets of /27 or larger, and a VPC is cut into sixteen.
+    return 16 <= ipaddress.IPv4Network(value).prefixlen <= 23
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The configuration of a stack, read and checked as a whole.
+
+    Each field is a key of Pulumi.yaml in snake_case. Get it with `Settings.load()`.
+    """
+
+    production: bool = key(
+        False,
+        "Protects what holds data from deletion, keeps logs when what wrote them is deleted, and lets the sweep run.",
+        allowed="true or false",
+        valid=_always,
+    )
+    vpc: str = key(
+        "default",
+        "Network: the account's default VPC, a VPC of the stack's own, or a VPC that exists, by its Name tag.",
+        allowed="default, own, or a name",
+        valid=lambda value: bool(value) and value == value.strip(),
+    )
+    vpc_cidr: str = key(
+        "10.0.0.0/16",
+        "Addresses of the stack's own VPC.",
+        allowed="an IPv4 block of /16 to /23, as in 10.0.0.0/16",
+        valid=_cidr,
+    )
+    availability_zones: int = key(
+        2,
+        "Availability zones to spread over; a load balancer needs two.",
+        allowed=f"2 to {MAX_ZONES}",
+        valid=_between(2, MAX_ZONES),
+    )
+    nat_gateways: str = key(
+        "none",
+        "NAT gateways of the stack's own VPC. With them tasks run in private subnets; with none, in public subnets "
+        "that nothing may enter.",
+        allowed="none, single or per-az",
+        valid=_one_of("none", "single", "per-az"),
+    )
+    image_platform: str = key(
+        "linux/amd64",
+        "Platform that the image is built for and tasks run on.",
+        allowed=" or ".join(ARCHITECTURES),
+        valid=_one_of(*ARCHITECTURES),
+    )
+    image_base: str = key(
+        "",
+        "Base image in place of the Dockerfile's own.",
+        allowed="empty, or an image reference",
+        valid=lambda value: value == "".join(value.split()),
+    )
+    api_enabled: bool = key(
+        True,
+        "Whether the API runs; without it there is no load balancer, and the rest stays.",
+        allowed="true or false",
+        valid=_always,
+    )
+    api_cpu: int = key(256, "CPU of an API task (1024 is a vCPU).", allowed=_CPU, valid=_always)
+    api_memory: int = key(512, "Memory of an API task in MiB.", allowed=_MEMORY, valid=_always)
+    api_min_tasks: int = key(1, "Fewest API tasks.", allowed="1 to 1000", valid=_between(1, 1000))
+    api_max_tasks: int = key(
+        2, "Most API tasks; the same as the fewest fixes the number.", allowed="1 to 1000", valid=_between(1, 1000)
+    )
+    api_cpu_target: int = key(
+        60, "Average CPU use in percent that API tasks are added above.", allowed="10 to 90", valid=_between(10, 90)
+    )
+    api_requests_per_task: int = key(
+        600,
+        "Requests a minute for each API task that tasks are added above.",
+        allowed="1 to 1000000",
+        valid=_between(1, 1_000_000),
+    )
+    api_token: str = key(
+        "",
+        "Token that the API asks for. Empty makes a random one when the parameter is created and leaves it alone from "
+        "then on. Set it with: pulumi config set --secret apiToken.",
+        allowed="empty, or 16 to 4096 printable ASCII characters without spaces, encrypted",
+        valid=lambda value: not value or re.fullmatch(r"[!-~]{16,4096}", value) is not None,
+        secret=True,
+    )
+    files_auth: str = key(
+        "token",
+        "Whether the file routes ask for the token.",
+        allowed="token or none",
+        valid=_one_of("token", "none"),
+    )
+    files_max_bytes: int = key(
+        5_368_709_120,
+        "Largest file in bytes.",
+        allowed="1 to 52673613135872 (the largest file of EFS)",
+        valid=_between(1, 52_673_613_135_872),
+    )
+    domain_name: str = key(
+        "",
+        "Name that clients use. With it the API is served over HTTPS.",
+        allowed="empty, or a lower-case domain name",
+        valid=_empty_or(_DOMAIN),
+    )
+    hosted_zone_name: str = key(
+        "",
+        "Public Route 53 zone that gets the name's record and proves the certificate.",
+        allowed="empty, or a lower-case domain name",
+        valid=_empty_or(_DOMAIN),
+    )
+    certificate_arn: str = key(
+        "",
+        "ACM certificate to use instead of a new one.",
+        allowed="empty, or an ARN as in arn:aws:acm:us-east-1:123456789012:certificate/...",
+        valid=_empty_or(_CERTIFICATE),
+    )
+    worker_cpu: int = key(256, "CPU of a worker task (1024 is a vCPU).", allowed=_CPU, valid=_always)
+    worker_memory: int = key(512, "Memory of a worker task in MiB.", allowed=_MEMORY, valid=_always)
+    worker_min_tasks: int = key(
+        1,
+        "Fewest worker tasks; 0 starts the first one when messages wait.",
+        allowed="0 to 1000",
+        valid=_between(0, 1000),
+    )
+    worker_max_tasks: int = key(
+        4, "Most worker tasks; the same as the fewest fixes the number.", allowed="1 to 1000", valid=_between(1, 1000)
+    )
+    worker_latency_seconds: int = key(
+        60, "How long a message may wait before workers are added.", allowed="1 to 86400", valid=_between(1, 86_400)
+    )
+    worker_message_milliseconds: int = key(
+        100,
+        "How long one worker task takes for a message, all its threads counted.",
+        allowed="1 to 3600000",
+        valid=_between(1, 3_600_000),
+    )
+    worker_spot_percent: int = key(
+        0, "Share of worker tasks on Fargate Spot.", allowed="0 to 100", valid=_between(0, 100)
+    )
+    sweep_state: str = key(
+        "auto",
+        "Whether the sweep runs on its schedule; auto is enabled in production and disabled elsewhere.",
+        allowed="auto, enabled or disabled",
+        valid=_one_of("auto", "enabled", "disabled"),
+    )
+    sweep_schedule: str = key(
+        "rate(1 hour)", "When the sweep runs.", allowed=EXPRESSIONS, valid=lambda value: schedule_problem(value) or True
+    )
+    sweep_timezone: str = key(
+        "UTC",
+        "Time zone of the sweep's schedule.",
+        allowed="a name of the IANA database, as in UTC or America/Sao_Paulo",
+        valid=lambda value: timezone_problem(value) is None,
+    )
+    log_retention_days: int = key(
+        30,
+        "How long logs are kept.",
+        allowed=", ".join(map(str, LOG_RETENTION_DAYS)),
+        valid=lambda value: value in LOG_RETENTION_DAYS,
+    )
+
+    @classmethod
+    def load(cls) -> Settings:
+        """The settings of the stack being deployed. Raises ConfigurationError with every mistake there is."""
+        values, encrypted = stack_values(pulumi.get_project())
+        good, mistakes = read(cls, values, encrypted)
+        mistakes += _together(good)
+        if mistakes:
+            raise ConfigurationError(pulumi.get_stack(), mistakes)
+        return cls(**good)
+
+    @property
+    def api_size(self) -> Size:
+        """The size of an API task."""
+        return Size(self.api_cpu, self.api_memory)
+
+    @property
+    def worker_size(self) -> Size:
+        """The size of a worker task."""
+        return Size(self.worker_cpu, self.worker_memory)
+
+    @property
+    def https(self) -> Https | None:
+        """How clients reach the API by TLS; None serves plain HTTP."""
+        if not (self.domain_name or self.certificate_arn):
+            return None
+        return Https(
+            domain_name=self.domain_name,
+            hosted_zone_name=self.hosted_zone_name,
+            certificate_arn=self.certificate_arn,
+        )
+
+    @property
+    def token(self) -> pulumi.Output[str] | None:
+        """The configured API token as a secret; None when there is none."""
+        return pulumi.Output.secret(self.api_token) if self.api_token else None
+
+    @property
+    def worker_message_seconds(self) -> float:
+        """How long one worker task takes for a message."""
+        return self.worker_message_milliseconds / 1000
+
+    @property
+    def sweep_enabled(self) -> bool:
+        """Whether the sweep runs on its schedule."""
+        return self.production if self.sweep_state == "auto" else self.sweep_state == "enabled"
+
+    def __repr__(self) -> str:
+        shown = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        shown["api_token"] = "(secret)" if self.api_token else ""
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+def _together(values: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Mistakes in what goes together. A check whose values are wrong by themselves stays out: that has been told."""
+    for check, names in _CHECKS:
+        if all(name in values for name in names):
+            mistake = check(values, *names)
+            if mistake is not None:
+                yield mistake
+
+
+def _size(values: Mapping[str, Any], cpu: str, memory: str) -> Mistake | None:
+    return size_mistake(keys(cpu, memory), values[cpu], values[memory])
+
+
+def _bounds(values: Mapping[str, Any], minimum: str, maximum: str) -> Mistake | None:
+    if values[minimum] <= values[maximum]:
+        return None
+    return Mistake(
+        name=keys(minimum, maximum),
+        value=given(values, minimum, maximum),
+        allowed=f"{keys(minimum)} not above {keys(maximum)}",
+        remedy=f"pulumi config set {keys(maximum)} {values[minimum]}, or lower {keys(minimum)}",
+    )
+
+
+def _nat(values: Mapping[str, Any], vpc: str, nat_gateways: str) -> Mistake | None:
+    if values[vpc] == "own" or values[nat_gateways] == "none":
+        return None
+    return Mistake(
+        name=keys(vpc, nat_gateways),
+        value=given(values, vpc, nat_gateways),
+        allowed="NAT gateways only in a VPC of the stack's own",
+        remedy="pulumi config set vpc own, or pulumi config set natGateways none",
+    )
+
+
+def _https(values: Mapping[str, Any], domain: str, zone: str, certificate: str) -> Mistake | None:
+    domain_name, zone_name = values[domain], values[zone]
+    if zone_name and not f".{domain_name}".endswith(f".{zone_name}"):
+        allowed, remedy = f"a domainName in the zone {zone_name}", f"pulumi config set domainName files.{zone_name}"
+    elif domain_name and not (zone_name or values[certificate]):
+        allowed, remedy = (
+            "a domainName with the hostedZoneName that it lies in, or with a certificateArn",
+            f"pulumi config set hostedZoneName {domain_name.partition('.')[2]}",
+        )
+    else:
+        return None
+    names = (domain, zone, certificate)
+    return Mistake(name=keys(*names), value=given(values, *names), allowed=allowed, remedy=remedy)
+
+
+_CHECKS: tuple[tuple[Callable[..., Mistake | None], tuple[str, ...]], ...] = (
+    (_size, ("api_cpu", "api_memory")),
+    (_size, ("worker_cpu", "worker_memory")),
+    (_bounds, ("api_min_tasks", "api_max_tasks")),
+    (_bounds, ("worker_min_tasks", "worker_max_tasks")),
+    (_nat, ("vpc", "nat_gateways")),
+    (_https, ("domain_name", "hosted_zone_name", "certificate_arn")),
+)

@@ -1,0 +1,222 @@
+"""What a task is and may do: the half that the three workloads share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from components.cluster import Cluster
+from components.component import Component, Overrides
+from components.container import canonical, named
+from components.errors import ArgumentError, Mistake
+from components.fargate import Size
+from components.iam import Statement, policy, trust
+from components.image import Image
+from components.uses import Mount, Use, check_uses
+from components.volume import CONTAINER_ID
+
+_TASKS = "ecs-tasks.amazonaws.com"
+
+MAX_STOP_TIMEOUT = 120
+"""Seconds; Fargate's limit.
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html"""
+
+HEALTH_CHECK = ("CMD", "python", "-m", "service", "check")
+"""The image's own check, run inside the container, which needs no shell and no curl there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a workload runs.
+
+    `command` goes to the image's entry point; `environment` is for what no use says; `stop_timeout_seconds` (1 to
+    120) is the time between SIGTERM and SIGKILL, told to the process as `STOP_TIMEOUT_SECONDS`.
+    """
+
+    image: Image
+    command: Sequence[str]
+    size: Size
+    uses: Sequence[Use] = ()
+    environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    stop_timeout_seconds: int = 60
+
+    def check(self, component: str) -> None:
+        """Raises ArgumentError for arguments that cannot work, alone or together."""
+        check_uses(component, self.uses, self.environment)
+        if not 1 <= self.stop_timeout_seconds <= MAX_STOP_TIMEOUT:
+            raise ArgumentError(
+                component,
+                Mistake(
+                    name="stop_timeout_seconds",
+                    value=str(self.stop_timeout_seconds),
+                    allowed=f"1 to {MAX_STOP_TIMEOUT}, Fargate's limit",
+                    remedy="make what a task holds at a time smaller, so that it can be handed back in time",
+                ),
+            )
+
+
+class TaskDefinition(Component):
+    """A Fargate task definition with its log group, its execution role and its task role.
+
+    The execution role pulls this image, writes to this log group and reads these secrets. The task role has what the
+    uses say and nothing else. The root file system is read-only, the user is not root, and an init process reaps
+    children. `port` is the container's port, if it has one; `health_checked` says whether the image's check runs in
+    the container.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        cluster: Cluster,
+        task: Task,
+        port: int | None = None,
+        health_checked: bool = True,
+        overrides: Overrides | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__(name, overrides=overrides, opts=opts)
+        self._cluster = cluster
+        self._task = task
+        self._port = port
+        self._health_checked = health_checked
+        self.container_name = name
+        self.family = f"{pulumi.get_project()}-{pulumi.get_stack()}-{name}"
+        self.log_group = self._log_group()
+        self.execution_role, execution_policy = self._role("execution", self._execution_statements())
+        self.task_role, task_policy = self._role("task", [s for use in task.uses for s in use.statements])
+        self.policies = tuple(part for part in (execution_policy, task_policy) if part is not None)
+        self.depends_on = (*self.policies, *dict.fromkeys(item for use in task.uses for item in use.depends_on))
+        self.definition = self._definition()
+        self.arn = self.definition.arn
+        self.finish({"arn": self.arn})
+
+    def _log_group(self) -> aws.cloudwatch.LogGroup:
+        # The provider completes the prefix once, and the name stays. A fixed name could not be created again while the
+        # retained group of a workload that was switched off and on still has it.
+        return aws.cloudwatch.LogGroup(
+            f"{self.name}-logs",
+            name_prefix=f"/ecs/{pulumi.get_project()}/{pulumi.get_stack()}/{self.name}-",
+            retention_in_days=self._cluster.log_retention_days,
+            skip_destroy=self._cluster.retain_logs,
+            # Another name would be another group, and the logs so far out of sight.
+            opts=self.options(ignore_changes=["name_prefix"]),
+        )
+
+    def _execution_statements(self) -> list[Statement]:
+        return [
+            # ECR gives its token for a whole registry: this action takes no resource.
+            Statement(actions=("ecr:GetAuthorizationToken",), resources=("*",)),
+            Statement(
+                actions=("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"),
+                resources=(self._task.image.repository.arn,),
+            ),
+            Statement(
+                actions=("logs:CreateLogStream", "logs:PutLogEvents"),
+                resources=(pulumi.Output.concat(self.log_group.arn, ":*"),),
+            ),
+            *(statement for use in self._task.uses for statement in use.execution_statements),
+        ]
+
+    def _role(self, kind: str, statements: Sequence[Statement]) -> tuple[aws.iam.Role, aws.iam.RolePolicy | None]:
+        role = aws.iam.Role(
+            f"{self.name}-{kind}-role",
+            assume_role_policy=trust(_TASKS, self._cluster.place, source_arn=self._cluster.place.arn("ecs", "*")),
+            opts=self.options(),
+        )
+        if not statements:
+            return role, None
+        return role, aws.iam.RolePolicy(
+            f"{self.name}-{kind}-policy", role=role.id, policy=policy(statements), opts=self.options()
+        )
+
+    def _definition(self) -> aws.ecs.TaskDefinition:
+        size = self._task.size
+        return aws.ecs.TaskDefinition(
+            self.name,
+            family=self.family,
+            requires_compatibilities=["FARGATE"],
+            network_mode="awsvpc",
+            cpu=str(size.cpu),
+            memory=str(size.memory),
+            runtime_platform=aws.ecs.TaskDefinitionRuntimePlatformArgs(
+                cpu_architecture=self._task.image.architecture, operating_system_family="LINUX"
+            ),
+            execution_role_arn=self.execution_role.arn,
+            task_role_arn=self.task_role.arn,
+            container_definitions=pulumi.Output.all(self._container()).apply(canonical),
+            volumes=[_volume(mount) for mount in self._mounts()],
+            # A replaced revision stays registered: it is what a failed deployment rolls back to.
+            skip_destroy=True,
+            opts=self.options(),
+        )
+
+    def _mounts(self) -> list[Mount]:
+        return list({mount.volume: mount for use in self._task.uses for mount in use.mounts}.values())
+
+    def _container(self) -> dict[str, Any]:
+        task = self._task
+        environment = {
+            # Fargate tells the region too; said here, so that it does not depend on the platform's version.
+            "AWS_REGION": self._cluster.place.region,
+            "STOP_TIMEOUT_SECONDS": str(task.stop_timeout_seconds),
+            **({"PORT": str(self._port)} if self._port else {}),
+            **{key: value for use in task.uses for key, value in use.environment.items()},
+            **task.environment,
+        }
+        secrets = {key: value for use in task.uses for key, value in use.secrets.items()}
+        return {
+            "name": self.container_name,
+            "image": task.image.reference,
+            "command": list(task.command),
+            "environment": named(environment),
+            "secrets": named(secrets, "valueFrom") if secrets else None,
+            "mountPoints": [
+                {"sourceVolume": mount.volume, "containerPath": mount.container_path, "readOnly": False}
+                for use in task.uses
+                for mount in use.mounts
+            ],
+            # On awsvpc the host's port is the container's.
+            "portMappings": [
+                {"containerPort": port, "hostPort": port, "protocol": "tcp"} for port in (self._port,) if port
+            ],
+            "healthCheck": _health_check() if self._health_checked else None,
+            "stopTimeout": task.stop_timeout_seconds,
+            "readonlyRootFilesystem": True,
+            "user": f"{CONTAINER_ID}:{CONTAINER_ID}",
+            "linuxParameters": {"initProcessEnabled": True},
+            "logConfiguration": {
+                "logDriver": "awslogs",
+                "options": {
+                    "awslogs-group": self.log_group.name,
+                    "awslogs-region": self._cluster.place.region,
+                    "awslogs-stream-prefix": self.name,
+                    # Blocking would hang the process on its own output while CloudWatch is away.
+                    "mode": "non-blocking",
+                    "max-buffer-size": "25m",
+                },
+            },
+        }
+
+
+def _health_check() -> dict[str, Any]:
+    return {"command": list(HEALTH_CHECK), "interval": 10, "timeout": 5, "retries": 3, "startPeriod": 30}
+
+
+def _volume(mount: Mount) -> aws.ecs.TaskDefinitionVolumeArgs:
+    # With an access point the root directory is its own, and TLS is required.
+    # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_EFSVolumeConfiguration.html
+    return aws.ecs.TaskDefinitionVolumeArgs(
+        name=mount.volume,
+        efs_volume_configuration=aws.ecs.TaskDefinitionVolumeEfsVolumeConfigurationArgs(
+            file_system_id=mount.file_system_id,
+            transit_encryption="ENABLED",
+            authorization_config=aws.ecs.TaskDefinitionVolumeEfsVolumeConfigurationAuthorizationConfigArgs(
+                access_point_id=mount.access_point_id, iam="ENABLED"
+            ),
+        ),
+    )

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import ipaddress
+
+import pulumi
+import pytest
+
+from components import ArgumentError
+from tests.components import parts
+from tests.components.deployment import Deployment, deploy, deploy_twice
+
+
+def _deployed(**arguments: object) -> Deployment:
+    def program() -> None:
+        network = parts.network(**arguments)
+        pulumi.export("vpc", network.vpc_id)
+        pulumi.export("public", dict(network.public_subnets))
+        pulumi.export("tasks", dict(network.task_subnets))
+        pulumi.export("assign", network.assign_public_ip)
+
+    return deploy_twice(program)
+
+
+def test_the_default_vpc_is_used_as_it_is_with_public_addresses_in_its_first_zones() -> None:
+    deployment = _deployed(vpc="default", availability_zones=2)
+    assert not [resource for resource in deployment.resources if resource.options.custom]
+    assert deployment.outputs == {
+        "vpc": "vpc-0",
+        "public": {zone: f"subnet-public-{zone}" for zone in ("eu-west-1a", "eu-west-1b")},
+        "tasks": {zone: f"subnet-public-{zone}" for zone in ("eu-west-1a", "eu-west-1b")},
+        "assign": True,
+    }
+
+
+def test_a_vpc_by_its_name_runs_tasks_in_the_subnets_that_no_internet_gateway_reaches() -> None:
+    deployment = _deployed(vpc="shared", availability_zones=2)
+    assert deployment.outputs["vpc"] == "vpc-1"
+    for kind, subnets in (("public", "public"), ("tasks", "private")):
+        assert deployment.outputs[kind] == {zone: f"subnet-{subnets}-{zone}" for zone in ("eu-west-1a", "eu-west-1b")}
+    assert deployment.outputs["assign"] is False
+
+
+@pytest.mark.parametrize("vpc", ["default", "own", "shared"])
+def test_more_zones_than_there_are_is_an_error_that_names_those(vpc: str) -> None:
+    with pytest.raises(ArgumentError, match="eu-west-1a, eu-west-1b, eu-west-1c"):
+        deploy(lambda: parts.network(vpc=vpc, availability_zones=4))
+
+
+def test_a_vpc_of_its_own_without_nat_gateways_is_public_with_dns() -> None:
+    deployment = _deployed(vpc="own", availability_zones=2, nat_gateways="none")
+    vpc = deployment.one(":Vpc").inputs
+    assert vpc["enableDnsSupport"] and vpc["enableDnsHostnames"]
+    assert deployment.names(":Subnet") == ["network-public-eu-west-1a", "network-public-eu-west-1b"]
+    assert deployment.outputs["tasks"] == deployment.outputs["public"]
+    assert deployment.outputs["assign"] is True
+    assert not deployment.all(":NatGateway")
+
+
+def test_a_single_nat_gateway_serves_all_private_subnets() -> None:
+    deployment = _deployed(vpc="own", availability_zones=3, nat_gateways="single")
+    assert deployment.names(":NatGateway") == ["network-nat-eu-west-1a"]
+    routes = [route.inputs for route in deployment.all(":Route")]
+    assert [route["natGatewayId"] for route in routes if "natGatewayId" in route] == ["network-nat-eu-west-1a-id"] * 3
+    assert deployment.outputs["assign"] is False
+    assert deployment.outputs["tasks"] != deployment.outputs["public"]
+
+
+def test_with_a_nat_gateway_in_each_zone_no_zone_needs_another() -> None:
+    deployment = _deployed(vpc="own", availability_zones=3, nat_gateways="per-az")
+    gateways = {gateway.name: gateway.inputs["subnetId"] for gateway in deployment.all(":NatGateway")}
+    for zone in ("eu-west-1a", "eu-west-1b", "eu-west-1c"):
+        route = deployment.one(":Route", f"network-private-{zone}-way-out").inputs
+        assert route["natGatewayId"] == f"network-nat-{zone}-id"
+        assert gateways[f"network-nat-{zone}"] == f"network-public-{zone}-id"
+
+
+def test_nothing_starts_in_a_subnet_before_it_has_a_way_out() -> None:
+    deployment = _deployed(vpc="own", availability_zones=2, nat_gateways="single")
+    for association in deployment.all(":RouteTableAssociation"):
+        table = association.name.removesuffix("-association")
+        route = "network-public" if "public" in table else table
+        assert f"aws:ec2/route:Route::{route}-way-out" in association.depends_on
+
+
+def test_s3_is_reached_through_a_gateway_endpoint_from_every_table() -> None:
+    deployment = _deployed(vpc="own", availability_zones=2, nat_gateways="per-az")
+    endpoint = deployment.one(":VpcEndpoint").inputs
+    assert endpoint["serviceName"] == "com.amazonaws.eu-west-1.s3"
+    assert len(endpoint["routeTableIds"]) == len(deployment.all(":RouteTable")) == 3
+
+
+@pytest.mark.parametrize("cidr", ["10.0.0.0/16", "172.16.4.0/23"])
+def test_subnets_are_apart_inside_the_vpc_large_enough_and_stay_when_a_zone_is_added(cidr: str) -> None:
+    def blocks(zones: int) -> dict[str, ipaddress.IPv4Network]:
+        deployment = _deployed(vpc="own", availability_zones=zones, cidr_block=cidr, nat_gateways="single")
+        return {subnet.name: ipaddress.IPv4Network(subnet.inputs["cidrBlock"]) for subnet in deployment.all(":Subnet")}
+
+    two, three = blocks(2), blocks(3)
+    assert two.items() <= three.items()
+    assert all(block.subnet_of(ipaddress.IPv4Network(cidr)) and block.prefixlen <= 27 for block in three.values())
+    chosen = list(three.values())
+    assert not [(one, other) for one in chosen for other in chosen if one is not other and one.overlaps(other)]

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from components import ArgumentError, Image, Mount, SecretParameter, Size, Statement, Use
+from components.task_definition import Task, TaskDefinition
+from tests.components import parts
+from tests.components.deployment import Deployment, deploy, deploy_twice, statements
+
+TYPE = "aws:ecs/taskDefinition:TaskDefinition"
+
+
+def _task(image: Image, **arguments: Any) -> Task:
+    return Task(**{"image": image, "command": ("api",), "size": Size(512, 1024), **arguments})
+
+
+def _define(port: int | None = 8080, retain_logs: bool = False, **arguments: Any) -> None:
+    cluster = parts.cluster(retain_logs=retain_logs, log_retention_days=14)
+    uses = (
+        parts.volume(cluster.network).mounted_at("/mnt/efs"),
+        SecretParameter("api-token").injected_as("TOKEN"),
+        Use(source="table", statements=(Statement(actions=("dynamodb:GetItem",), resources=("arn:table",)),)),
+    )
+    task = _task(parts.image(), **{"uses": uses, "environment": {"COLOUR": "blue"}, **arguments})
+    TaskDefinition("api", cluster=cluster, task=task, port=port)
+
+
+@pytest.fixture(scope="module")
+def defined() -> Deployment:
+    return deploy_twice(_define)
+
+
+@pytest.fixture(scope="module")
+def container(defined: Deployment) -> dict[str, Any]:
+    (only,) = defined.one(TYPE).json("containerDefinitions")
+    assert isinstance(only, dict)
+    return only
+
+
+def test_it_is_a_fargate_task_of_its_size_on_the_image_s_architecture(defined: Deployment) -> None:
+    inputs = defined.one(TYPE).inputs
+    assert (inputs["cpu"], inputs["memory"]) == ("512", "1024")
+    assert inputs["requiresCompatibilities"] == ["FARGATE"]
+    assert inputs["networkMode"] == "awsvpc"
+    assert inputs["runtimePlatform"] == {"cpuArchitecture": "X86_64", "operatingSystemFamily": "LINUX"}
+    assert inputs["family"] == "ecs-file-ingest-test-api"
+
+
+def test_trap_25_a_replaced_revision_stays_for_a_rollback(defined: Deployment) -> None:
+    assert defined.one(TYPE).inputs["skipDestroy"] is True
+
+
+def test_the_container_runs_the_command_of_the_image_by_digest(container: dict[str, Any]) -> None:
+    assert container["command"] == ["api"]
+    assert "@sha256:" in container["image"]
+
+
+def test_the_container_cannot_write_its_root_is_not_root_and_has_an_init_process(container: dict[str, Any]) -> None:
+    assert container["readonlyRootFilesystem"] is True
+    assert container["user"] == "10001:10001"
+    assert container["linuxParameters"] == {"initProcessEnabled": True}
+
+
+def test_the_container_has_time_to_stop_and_knows_how_much(container: dict[str, Any]) -> None:
+    environment = {item["name"]: item["value"] for item in container["environment"]}
+    assert container["stopTimeout"] == 60
+    assert environment == {
+        "AWS_REGION": "eu-west-1",
+        "COLOUR": "blue",
+        "FILES_DIR": "/mnt/efs",
+        "PORT": "8080",
+        "STOP_TIMEOUT_SECONDS": "60",
+    }
+
+
+def test_the_container_is_checked_by_the_image_s_own_command(container: dict[str, Any]) -> None:
+    assert container["healthCheck"]["command"] == ["CMD", "python", "-m", "service", "check"]
+    assert container["healthCheck"]["timeout"] < container["healthCheck"]["interval"]
+
+
+def test_trap_60_the_host_s_port_is_the_container_s(container: dict[str, Any]) -> None:
+    assert container["portMappings"] == [{"containerPort": 8080, "hostPort": 8080, "protocol": "tcp"}]
+
+
+def test_a_secret_is_named_by_its_arn_and_never_in_the_environment(container: dict[str, Any]) -> None:
+    (secret,) = container["secrets"]
+    assert secret["name"] == "TOKEN"
+    assert secret["valueFrom"].endswith(":api-token-1a2b3c4")
+
+
+def test_trap_56_no_output_that_a_container_needs_is_missing(container: dict[str, Any]) -> None:
+    assert "None" not in str(container)
+
+
+def test_trap_21_the_volume_is_mounted_by_tls_iam_and_access_point_without_a_root_directory(
+    defined: Deployment, container: dict[str, Any]
+) -> None:
+    (volume,) = defined.one(TYPE).inputs["volumes"]
+    assert volume["name"] == container["mountPoints"][0]["sourceVolume"] == "files"
+    assert container["mountPoints"][0]["containerPath"] == "/mnt/efs"
+    assert volume["efsVolumeConfiguration"] == {
+        "fileSystemId": "files-id",
+        "transitEncryption": "ENABLED",
+        "authorizationConfig": {"accessPointId": "files-access-id", "iam": "ENABLED"},
+    }
+
+
+def test_the_task_role_has_what_the_uses_say_and_nothing_else(defined: Deployment) -> None:
+    policy = defined.one(":RolePolicy", "api-task-policy")
+    actions = [action for actions, _, _ in statements(policy.inputs["policy"]) for action in actions]
+    assert actions == ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite", "dynamodb:GetItem"]
+    assert policy.inputs["role"] == "api-task-role-id"
+
+
+def test_a_task_without_permissions_has_a_role_without_a_policy() -> None:
+    deployment = deploy(lambda: _define(uses=()))
+    assert deployment.names(":Role") == ["api-execution-role", "api-task-role"]
+    assert deployment.names(":RolePolicy") == ["api-execution-policy"]
+
+
+def test_the_execution_role_pulls_this_image_writes_this_log_and_reads_these_secrets(defined: Deployment) -> None:
+    found = list(statements(defined.one(":RolePolicy", "api-execution-policy").inputs["policy"]))
+    assert [actions for actions, _, _ in found] == [
+        ["ecr:GetAuthorizationToken"],
+        ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+        ["logs:CreateLogStream", "logs:PutLogEvents"],
+        ["ssm:GetParameters"],
+    ]
+    resources = [resources for _, resources, _ in found]
+    assert resources[0] == ["*"]
+    assert resources[1] == ["arn:aws:ecr:eu-west-1:123456789012:service-1a2b3c4"]
+    assert resources[2][0].startswith("arn:aws:logs:eu-west-1:123456789012:/ecs/ecs-file-ingest/test/api-")
+    assert resources[2][0].endswith(":*")
+    assert resources[3] == ["arn:aws:ssm:eu-west-1:123456789012:api-token-1a2b3c4"]
+
+
+def test_both_roles_are_trusted_to_ecs_tasks_of_this_account_alone(defined: Deployment) -> None:
+    for role in defined.all(":Role"):
+        (statement,) = role.json("assumeRolePolicy")["Statement"]
+        assert statement["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
+        assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
+
+
+def test_trap_31_permissions_are_resources_of_their_own(defined: Deployment) -> None:
+    for role in defined.all(":Role"):
+        assert set(role.inputs) == {"assumeRolePolicy"}
+
+
+def test_trap_42_the_log_group_ends_its_logs_keeps_its_name_and_can_be_made_again(defined: Deployment) -> None:
+    group = defined.one(":LogGroup", "api-logs")
+    assert group.inputs == {
+        "namePrefix": "/ecs/ecs-file-ingest/test/api-",
+        "retentionInDays": 14,
+        "skipDestroy": False,
+    }
+    assert list(group.options.ignoreChanges) == ["namePrefix"]
+
+
+def test_retained_logs_outlive_the_task_definition() -> None:
+    deployment = deploy(lambda: _define(retain_logs=True))
+    assert deployment.one(":LogGroup", "api-logs").inputs["skipDestroy"] is True
+
+
+def test_a_task_without_a_port_has_no_mapping_and_one_without_a_check_no_check() -> None:
+    def program() -> None:
+        cluster = parts.cluster()
+        TaskDefinition("sweep", cluster=cluster, task=_task(parts.image()), health_checked=False)
+
+    (container,) = deploy_twice(program).one(TYPE).json("containerDefinitions")
+    assert container["portMappings"] == []
+    assert "healthCheck" not in container and "secrets" not in container
+    assert "PORT" not in {item["name"] for item in container["environment"]}
+
+
+@pytest.mark.parametrize("seconds", [0, 121])
+def test_a_stop_timeout_that_fargate_has_not_is_an_error(seconds: int) -> None:
+    def program() -> None:
+        _task(parts.image(), stop_timeout_seconds=seconds).check("ApiService 'api'")
+
+    with pytest.raises(ArgumentError, match="1 to 120"):
+        deploy(program)
+
+
+def test_one_volume_mounted_twice_is_one_volume() -> None:
+    first, second = (
+        Mount(volume="files", container_path=path, file_system_id="fs", access_point_id="fsap") for path in ("/a", "/b")
+    )
+    deployment = deploy(lambda: _define(uses=(Use(source="files", mounts=(first, second)),)))
+    (container,) = deployment.one(TYPE).json("containerDefinitions")
+    assert [mount["containerPath"] for mount in container["mountPoints"]] == ["/a", "/b"]
+    assert len(deployment.one(TYPE).inputs["volumes"]) == 1

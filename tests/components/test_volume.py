@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import pulumi
+import pytest
+
+from components import ArgumentError, EfsVolume
+from components.iam import policy
+from tests.components import parts
+from tests.components.deployment import Deployment, deploy, deploy_twice, statements
+
+
+@pytest.fixture(scope="module")
+def files() -> Deployment:
+    def program() -> None:
+        use = parts.volume(parts.network(availability_zones=3)).mounted_at("/mnt/efs")
+        pulumi.export("policy", policy(use.statements))
+        pulumi.export("environment", use.environment)
+        pulumi.export("mounts", [(mount.volume, mount.container_path) for mount in use.mounts])
+        pulumi.export("ports", [reach.port for reach in use.reaches])
+        pulumi.export("waits", [resource.urn for resource in use.depends_on])
+
+    return deploy_twice(program)
+
+
+def test_the_file_system_is_encrypted_elastic_and_backed_up(files: Deployment) -> None:
+    file_system = files.one(":FileSystem").inputs
+    assert file_system["encrypted"] is True
+    assert file_system["throughputMode"] == "elastic"
+    assert files.one(":BackupPolicy").inputs["backupPolicy"] == {"status": "ENABLED"}
+
+
+def test_trap_20_there_is_one_mount_target_for_each_zone(files: Deployment) -> None:
+    assert files.names(":MountTarget") == ["files-eu-west-1a", "files-eu-west-1b", "files-eu-west-1c"]
+    subnets = [target.inputs["subnetId"] for target in files.all(":MountTarget")]
+    assert len(set(subnets)) == 3
+
+
+def test_trap_22_the_access_point_is_a_directory_and_a_user_of_its_own(files: Deployment) -> None:
+    point = files.one(":AccessPoint").inputs
+    assert point["posixUser"] == {"uid": 10001, "gid": 10001}
+    assert point["rootDirectory"]["path"] == "/files"
+    assert point["rootDirectory"]["creationInfo"] == {"ownerUid": 10001, "ownerGid": 10001, "permissions": "0750"}
+
+
+def test_clients_without_tls_are_refused_by_the_file_system(files: Deployment) -> None:
+    (statement,) = files.one(":FileSystemPolicy").json("policy")["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    # Nothing here allows anybody anything: that is for the task roles. Nor can it lock its own administrators out.
+    assert all(action.startswith("elasticfilesystem:Client") for action in statement["Action"])
+
+
+def test_a_mounting_task_may_mount_and_write_through_the_access_point_alone(files: Deployment) -> None:
+    ((actions, resources, conditions),) = statements(files.outputs["policy"])
+    assert actions == ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
+    assert resources == ["arn:aws:elasticfilesystem:eu-west-1:123456789012:files-1a2b3c4"]
+    (point,) = conditions["StringEquals"].values()
+    assert list(conditions["StringEquals"]) == ["elasticfilesystem:AccessPointArn"]
+    assert point.endswith(":files-access-1a2b3c4")
+
+
+def test_trap_19_a_mounting_task_waits_for_every_mount_target(files: Deployment) -> None:
+    waits = " ".join(files.outputs["waits"])
+    assert all(f"MountTarget::{name}" in waits for name in files.names(":MountTarget"))
+    assert "FileSystemPolicy::files-policy" in waits and "AccessPoint::files-access" in waits
+
+
+def test_a_mounting_task_learns_the_directory_and_reaches_the_nfs_port(files: Deployment) -> None:
+    assert files.outputs["environment"] == {"FILES_DIR": "/mnt/efs"}
+    assert files.outputs["mounts"] == [["files", "/mnt/efs"]]
+    assert files.outputs["ports"] == [2049]
+
+
+def test_nothing_comes_into_the_mount_targets_but_what_uses_let_in(files: Deployment) -> None:
+    assert files.names(":SecurityGroup") == ["files-mounts"]
+    group = files.one(":SecurityGroup").inputs
+    assert "ingress" not in group and "egress" not in group
+    assert not files.all(":SecurityGroupIngressRule")
+
+
+def test_a_protected_file_system_is_not_deleted() -> None:
+    deployment = deploy(lambda: EfsVolume("files", network=parts.network(), protected=True))
+    assert deployment.one(":FileSystem").options.protect is True
+
+
+@pytest.mark.parametrize("path", ["mnt/efs", "/mnt/efs/", "/", "/mnt/../etc"])
+def test_a_path_that_is_none_is_an_error(path: str) -> None:
+    with pytest.raises(ArgumentError, match="write it as '/mnt/efs'"):
+        deploy(lambda: parts.volume(parts.network()).mounted_at(path))

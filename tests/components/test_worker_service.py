@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from components import ArgumentError, BacklogScaling, Bucket, Queue, WorkerService
+from tests.components import parts
+from tests.components.deployment import Deployment, deploy, deploy_twice, statements
+
+
+def worker(spot_percent: int = 0, **scaling: Any) -> WorkerService:
+    queue = Queue("inbox")
+    return WorkerService(
+        "worker",
+        cluster=parts.cluster(),
+        image=parts.image(),
+        command=["worker"],
+        size=parts.SMALL,
+        uses=[queue.consuming(), Bucket("emails", protected=False).writing("emails/")],
+        scaling=BacklogScaling(queue=queue, **{"min": 1, "max": 4, **scaling}),
+        spot_percent=spot_percent,
+    )
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Deployment:
+    return deploy_twice(worker)
+
+
+def test_nothing_reaches_a_worker(deployed: Deployment) -> None:
+    assert not deployed.all(":SecurityGroupIngressRule")
+    assert (
+        "loadBalancers" not in deployed.one(":Service").inputs or not deployed.one(":Service").inputs["loadBalancers"]
+    )
+    (container,) = deployed.one("aws:ecs/taskDefinition:TaskDefinition").json("containerDefinitions")
+    assert container["portMappings"] == []
+    assert container["command"] == ["worker"]
+    assert container["healthCheck"]
+
+
+def test_its_role_consumes_and_writes_and_does_nothing_else(deployed: Deployment) -> None:
+    policy = deployed.one(":RolePolicy", "worker-task-policy").inputs["policy"]
+    assert [actions for actions, _, _ in statements(policy)] == [
+        ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"],
+        ["s3:PutObject"],
+    ]
+
+
+def test_a_share_of_spot_is_a_weight() -> None:
+    def strategies(percent: int) -> Any:
+        return deploy(lambda: worker(spot_percent=percent)).one(":Service").inputs["capacityProviderStrategies"]
+
+    assert strategies(25) == [
+        {"capacityProvider": "FARGATE", "weight": 75},
+        {"capacityProvider": "FARGATE_SPOT", "weight": 25},
+    ]
+    assert strategies(100) == [{"capacityProvider": "FARGATE_SPOT", "weight": 100}]
+
+
+def test_another_strategy_is_another_trigger() -> None:
+    def trigger(percent: int) -> Any:
+        return deploy(lambda: worker(spot_percent=percent)).one(":Service").inputs["triggers"]
+
+    assert trigger(0) != trigger(50)
+    assert trigger(50) == trigger(50)
+
+
+def test_from_nought_none_runs_at_first() -> None:
+    assert deploy(lambda: worker(min=0)).one(":Service").inputs["desiredCount"] == 0
+
+
+def test_with_equal_bounds_the_count_is_managed() -> None:
+    deployment = deploy(lambda: worker(min=2, max=2))
+    assert not deployment.one(":Service").options.ignoreChanges
+    assert not [resource for resource in deployment.resources if "appautoscaling" in resource.type]
+
+
+@pytest.mark.parametrize("percent", [-1, 101])
+def test_a_share_that_is_none_is_an_error(percent: int) -> None:
+    with pytest.raises(ArgumentError, match="0 to 100"):
+        deploy(lambda: worker(spot_percent=percent))
