@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from local.providers.aws.place import place_from
+from local.providers.aws.place import place_in
 from local.providers.aws.real import REAL, Clients, Real
 
 _SECRET_KEY = "4dabf18193072939515e22adb298388d"
@@ -15,8 +15,9 @@ _SECRET_KEY = "4dabf18193072939515e22adb298388d"
 def put_back(resources: Iterable[Mapping[str, Any]], endpoint: str) -> int:
     """Creates again every real resource that the state has, in the state's order. Returns how many there were."""
     count = 0
+    kinds = _Kinds(endpoint)
     for resource in resources:
-        kind = _kind(resource, endpoint)
+        kind = kinds.of(resource)
         # What is only waiting to be deleted (`delete`) was replaced: it must exist too until the engine deletes it.
         if kind is not None:
             kind.put(open_secrets(resource.get("inputs") or {}))
@@ -27,9 +28,10 @@ def put_back(resources: Iterable[Mapping[str, Any]], endpoint: str) -> int:
 def undo_unfinished(deployment: Mapping[str, Any], endpoint: str) -> list[str]:
     """Deletes what an interrupted engine may have created without writing it down. Returns the URNs it was about."""
     undone = []
+    kinds = _Kinds(endpoint)
     for operation in deployment.get("pending_operations") or []:
         resource = operation["resource"]
-        kind = _kind(resource, endpoint)
+        kind = kinds.of(resource)
         if operation["type"] == "creating" and kind is not None:
             inputs = open_secrets(resource.get("inputs") or {})
             kind.delete(kind.identify(inputs), inputs)
@@ -48,10 +50,19 @@ def open_secrets(value: Any) -> Any:
     return value
 
 
-def _kind(resource: Mapping[str, Any], endpoint: str) -> Real | None:
-    found = REAL.get(str(resource.get("type")))
-    if found is None:
-        return None
-    region = (resource.get("outputs") or {}).get("region")
-    place = place_from({"region": region} if isinstance(region, str) else {})
-    return found(place, Clients(place, endpoint))
+class _Kinds:
+    """The real kinds of resources, with one set of clients a region."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+        self._clients: dict[str, Clients] = {}
+
+    def of(self, resource: Mapping[str, Any]) -> Real | None:
+        found = REAL.get(str(resource.get("type")))
+        if found is None:
+            return None
+        region = (resource.get("outputs") or {}).get("region")
+        place = place_in(region if isinstance(region, str) else None)
+        if place.region not in self._clients:
+            self._clients[place.region] = Clients(place, self._endpoint)
+        return found(place, self._clients[place.region])

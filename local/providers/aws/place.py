@@ -9,6 +9,7 @@ import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import botocore.session
@@ -38,16 +39,23 @@ class Place:
         return [f"{self.region}{letter}" for letter in "abc"]
 
 
+def place_in(region: str | None, default_tags: Mapping[str, str] | None = None) -> Place:
+    """In this region, else in the environment's, as the real provider does."""
+    name = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
+    return Place(name, _partition(name), default_tags=default_tags or {})
+
+
 def place_from(settings: Mapping[str, Any]) -> Place:
-    """From the provider's configuration, else from the environment, as the real provider does."""
-    region = (
-        settings.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
-    )
-    partition = botocore.session.Session().get_partition_for_region(region)
+    """From the provider's configuration."""
     default_tags = settings.get("defaultTags") or {}
     if isinstance(default_tags, str):
         default_tags = json.loads(default_tags)
-    return Place(str(region), str(partition), default_tags=dict(default_tags.get("tags") or {}))
+    return place_in(settings.get("region"), dict(default_tags.get("tags") or {}))
+
+
+@cache
+def _partition(region: str) -> str:
+    return str(botocore.session.Session().get_partition_for_region(region))
 
 
 def stable_hex(*parts: str, length: int = 17) -> str:
