@@ -12,14 +12,15 @@ from components.errors import ArgumentError, Mistake
 from components.fargate import Size
 from components.iam import Statement
 from components.image import Image
-from components.load_balancer import Https
+from components.load_balancer import Https, LoadBalancer
 from components.network import Network
 from components.queue import Queue
 from components.scaling import Scaling
 from components.scheduled_task import ScheduledTask
 from components.secret_parameter import SecretParameter
 from components.settings import Settings
-from components.task_definition import TaskDefinition
+from components.task_definition import Task, TaskDefinition
+from components.task_network import TaskNetwork
 from components.uses import Mount, Reach, Use
 from components.volume import EfsVolume
 from components.worker_service import WorkerService
@@ -35,6 +36,7 @@ __all__ = [
     "EfsVolume",
     "Https",
     "Image",
+    "LoadBalancer",
     "Mistake",
     "Mount",
     "Network",
@@ -47,7 +49,9 @@ __all__ = [
     "Settings",
     "Size",
     "Statement",
+    "Task",
     "TaskDefinition",
+    "TaskNetwork",
     "Use",
     "WorkerService",
 ]

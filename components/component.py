@@ -70,6 +70,7 @@ class Component(pulumi.ComponentResource):
         if not isinstance(args.resource, pulumi.CustomResource):
             return None
         child = _child(self.name, args.name, args.type_)
+        # Two children that an override can't tell apart would both get it, or one of them by chance.
         if self._children.setdefault(child, (args.type_, args.name)) != (args.type_, args.name):
             raise AssertionError(
                 f"{args.type_} {args.name} and {self._children[child]} are both {child!r} to an override"

@@ -139,8 +139,8 @@ class Settings:
     files_max_bytes: int = key(
         5_368_709_120,
         "Largest file in bytes.",
-        allowed="1 to 52673613135872 (the largest file of EFS)",
-        valid=_between(1, 52_673_613_135_872),
+        allowed="1 to 51677046505472 (47 TiB, the most that fits into a file on EFS)",
+        valid=_between(1, 47 * 1024**4),
     )
     domain_name: str = key(
         "",

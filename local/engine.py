@@ -57,14 +57,19 @@ class Engine:
         """Deploys the stack. Returns how many resources were created, updated, … Raises `EngineFailed`."""
         with _failures("the deployment", shown=not quiet):
             result = self._stack(stack).up(
-                on_output=self._line(quiet, _MOST_RESOURCES), suppress_progress=True, color="never"
+                on_output=self._line(quiet, _MOST_RESOURCES),
+                on_error=self._line(quiet),
+                suppress_progress=True,
+                color="never",
             )
         return {str(op): count for op, count in (result.summary.resource_changes or {}).items()}
 
     def preview(self, stack: str, *, quiet: bool = False) -> Mapping[str, int]:
         """Plans the stack without changing anything. Returns the planned number of each operation."""
         with _failures("the plan", shown=not quiet):
-            result = self._stack(stack).preview(on_output=self._line(quiet), suppress_progress=True, color="never")
+            result = self._stack(stack).preview(
+                on_output=self._line(quiet), on_error=self._line(quiet), suppress_progress=True, color="never"
+            )
         return {str(getattr(op, "value", op)): count for op, count in result.change_summary.items()}
 
     def plan(self, stack: str) -> list[dict[str, Any]]:
@@ -87,12 +92,16 @@ class Engine:
     def destroy(self, stack: str = LOCAL_STACK, *, quiet: bool = False) -> None:
         """Deletes everything that the stack has deployed; the stack itself stays, empty."""
         with _failures("the deletion", shown=not quiet):
-            self._stack(stack).destroy(on_output=self._line(quiet), suppress_progress=True, color="never")
+            self._stack(stack).destroy(
+                on_output=self._line(quiet), on_error=self._line(quiet), suppress_progress=True, color="never"
+            )
 
     def refresh(self, stack: str = LOCAL_STACK, *, quiet: bool = False) -> None:
         """Brings the state to what exists."""
         with _failures("the refresh", shown=not quiet):
-            self._stack(stack).refresh(on_output=self._line(quiet), suppress_progress=True, color="never")
+            self._stack(stack).refresh(
+                on_output=self._line(quiet), on_error=self._line(quiet), suppress_progress=True, color="never"
+            )
 
     def deployment(self, stack: str = LOCAL_STACK) -> dict[str, Any]:
         """The stack's state with its secrets opened: `resources`, `pending_operations`, … Empty for a new stack."""

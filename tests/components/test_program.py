@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import runpy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import yaml
 
 import components
+from components.volume import CONTAINER_ID
+from service.settings import ApiSettings, SweepSettings, WorkerSettings
 from tests.components.deployment import PROJECT, Deployment, deploy_twice, statements
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +54,7 @@ def prod() -> Deployment:
     return run("prod")
 
 
-def test_trap_13_a_preview_plans_what_an_update_does(any_stack: Deployment) -> None:
+def test_a_preview_plans_what_an_update_does(any_stack: Deployment) -> None:
     assert len(any_stack.resources) > 80
 
 
@@ -105,6 +108,20 @@ def test_each_workload_is_told_all_that_its_command_needs(any_stack: Deployment)
         "VISIBILITY_TIMEOUT_SECONDS",
     }
     assert told["sweep"] == common | {"FILES_DIR"}
+
+
+def test_each_workload_s_command_starts_with_what_it_is_told(any_stack: Deployment) -> None:
+    read: Mapping[str, Callable[[Mapping[str, str]], ApiSettings | WorkerSettings | SweepSettings]]
+    read = {"api": ApiSettings.from_env, "worker": WorkerSettings.from_env, "sweep": SweepSettings.from_env}
+    for definition in any_stack.all("aws:ecs/taskDefinition:TaskDefinition"):
+        (container,) = definition.json("containerDefinitions")
+        settings = read[definition.name]({item["name"]: item["value"] for item in container["environment"]})
+        if not isinstance(settings, SweepSettings):
+            assert settings.stop_timeout_seconds == container["stopTimeout"]
+
+
+def test_the_container_s_user_is_the_image_s() -> None:
+    assert f"USER {CONTAINER_ID}:{CONTAINER_ID}" in (ROOT / "service" / "Dockerfile").read_text().splitlines()
 
 
 def test_the_token_is_a_secret_all_the_way(any_stack: Deployment) -> None:
@@ -183,6 +200,22 @@ def test_without_the_api_the_rest_stays_as_it_is() -> None:
     assert off.names("aws:ecs/service:Service") == ["worker"]
     assert off.one(":Schedule") and off.one(":FileSystem")
     assert "url" not in off.outputs
+
+
+def test_plain_pulumi_runs_it_with_the_versions_that_it_is_pinned_to() -> None:
+    project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
+    assert project["name"] == PROJECT
+    assert project["runtime"] == {"name": "python", "options": {"toolchain": "pip", "virtualenv": ".venv"}}
+    pinned = (ROOT / "requirements.txt").read_text()
+    assert f"pulumi=={project['requiredPulumiVersion'].removeprefix('>=')}\n" in pinned
+
+
+def test_the_components_know_neither_the_application_nor_the_local_stack() -> None:
+    for path in (ROOT / "components").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not {module.split(".")[0] for module in modules} & {"service", "local", "tests"}, path.name
 
 
 def test_the_package_exports_what_it_says() -> None:

@@ -75,6 +75,26 @@ def test_the_preview_command_needs_no_account_and_leaves_no_trace(
         assert (checkout / name).read_bytes() == (PROJECT_ROOT / name).read_bytes()
 
 
+def test_a_vpc_that_exists_is_used_by_its_name(executable: Path, tmp_path: Path) -> None:
+    engine = Engine(executable, LocalPaths(tmp_path / "local"), config={"vpc": "shared"})
+    plan = engine.plan("staging")
+    assert of_type(plan, "aws:ec2/subnet:Subnet") == {}
+    services = of_type(plan, "aws:ecs/service:Service")
+    assert len(services["api"]["networkConfiguration"]["subnets"]) >= 2
+    # Its subnets behind a NAT gateway are for tasks, those with the internet gateway for the load balancer.
+    assert services["api"]["networkConfiguration"]["assignPublicIp"] is False
+    [balancer] = of_type(plan, "aws:lb/loadBalancer:LoadBalancer").values()
+    assert not set(balancer["subnets"]) & set(services["api"]["networkConfiguration"]["subnets"])
+
+
+def test_a_value_of_the_wrong_type_is_told(executable: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    engine = Engine(executable, LocalPaths(tmp_path / "local"), config={"apiCpu": "lots"}, output=said.append)
+    with pytest.raises(EngineFailed):
+        engine.preview("prod")
+    assert "apiCpu" in "\n".join(said)
+
+
 def test_a_stack_that_has_no_file_is_named_with_those_there_are(executable: Path, tmp_path: Path) -> None:
     with pytest.raises(
         EngineFailed, match=r"STACK=nowhere: there is no Pulumi\.nowhere\.yaml; there are local, prod, staging"

@@ -151,30 +151,57 @@ def _remembering_vpc(place: Place, arguments: Properties) -> Properties:
     return answer
 
 
+def _vpcs(place: Place, arguments: Properties) -> Properties:
+    name = (arguments.get("tags") or {}).get("Name") or next(iter(_filters(arguments).get("tag:Name", [])), None)
+    if name is None:
+        raise ValueError("the stand-in lists VPCs by their tag `Name`")
+    vpc_id = _vpc_id(place, name)
+    _SEEN_VPCS[vpc_id] = None
+    return {"id": place.region, "ids": [vpc_id]}
+
+
 def _route_tables(place: Place, arguments: Properties) -> Properties:
     vpc_id = arguments.get("vpcId") or next(iter(_filters(arguments).get("vpc-id", [])), None)
     if vpc_id is None:
         raise ValueError("the stand-in lists route tables by `vpcId` or the filter `vpc-id`")
-    return {"id": place.region, "ids": [f"rtb-{stable_hex(str(vpc_id), 'main')}"]}
+    return {"id": place.region, "ids": list(_tables_of(place, str(vpc_id)))}
+
+
+def _tables_of(place: Place, vpc_id: str) -> dict[str, tuple[bool, list[str]]]:
+    """The route tables of a VPC that was looked up: id -> (whether to the internet gateway, the subnets)."""
+    subnets = _subnet_ids(place, vpc_id)
+    tables: dict[str, tuple[bool, list[str]]] = {}
+    for public in (True, False):
+        members = [identity for identity, (_, is_public, _) in subnets.items() if is_public == public]
+        if members:
+            tables[f"rtb-{stable_hex(vpc_id, 'public' if public else 'private')}"] = (public, members)
+    return tables
 
 
 def _route_table(place: Place, arguments: Properties) -> Properties:
-    subnet = str(arguments.get("subnetId") or arguments.get("vpcId") or arguments.get("routeTableId") or "")
-    identity = str(arguments.get("routeTableId") or f"rtb-{stable_hex(subnet, 'table')}")
-    public = any(
-        subnet in table and table[subnet][1]
-        for table in (_subnet_ids(place, vpc_id) for vpc_id in _known_vpcs(place, {}))
-    )
-    gateway = {"gatewayId": f"igw-{stable_hex(subnet)}"} if public else {"natGatewayId": f"nat-{stable_hex(subnet)}"}
-    return {
-        "id": identity,
-        "routeTableId": identity,
-        "routes": [{"cidrBlock": "0.0.0.0/0"} | {"gatewayId": "", "natGatewayId": ""} | gateway],
-        "associations": [],
-        "tags": {},
-        "vpcId": str(arguments.get("vpcId") or ""),
-        "ownerId": place.account,
-    }
+    table, subnet = arguments.get("routeTableId"), arguments.get("subnetId")
+    for vpc_id in _known_vpcs(place, arguments):
+        for identity, (public, members) in _tables_of(place, vpc_id).items():
+            if identity == table or (table is None and subnet in members):
+                route = {"cidrBlock": "0.0.0.0/0", "gatewayId": "", "natGatewayId": "", "transitGatewayId": ""}
+                way_out = (
+                    {"gatewayId": f"igw-{stable_hex(vpc_id)}"}
+                    if public
+                    else {"natGatewayId": f"nat-{stable_hex(vpc_id)}"}
+                )
+                return {
+                    "id": identity,
+                    "routeTableId": identity,
+                    "vpcId": vpc_id,
+                    "routes": [route | {"networkInterfaceId": ""} | way_out],
+                    "associations": [
+                        {"main": False, "subnetId": member, "gatewayId": "", "routeTableId": identity}
+                        for member in members
+                    ],
+                    "tags": {},
+                    "ownerId": place.account,
+                }
+    raise ValueError(f"the stand-in knows no route table {table or 'of ' + str(subnet)}: look its VPC up first")
 
 
 def _security_group(place: Place, arguments: Properties) -> Properties:
@@ -296,6 +323,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "aws:index/getAvailabilityZones:getAvailabilityZones": _availability_zones,
     "aws:index/getDefaultTags:getDefaultTags": _default_tags,
     "aws:ec2/getVpc:getVpc": _remembering_vpc,
+    "aws:ec2/getVpcs:getVpcs": _vpcs,
     "aws:ec2/getSubnets:getSubnets": _subnets,
     "aws:ec2/getSubnet:getSubnet": _subnet,
     "aws:ec2/getRouteTables:getRouteTables": _route_tables,
