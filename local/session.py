@@ -43,6 +43,7 @@ class UpSession:
     cloud_port: int
     region: str
     report: Report
+    _listener: Report | None = None
 
     async def run(self) -> int:
         """Returns the exit status. Raises `SessionFailed`."""
@@ -64,7 +65,7 @@ class UpSession:
                 images=Images(self.paths.images),
                 folder=self.paths.folder,
                 port=self.port,
-                report=self.report,
+                report=self._say,
             )
             control = ControlServer(lambda resources, report: self._apply(runner, resources, report))
             try:
@@ -91,7 +92,7 @@ class UpSession:
 
     async def _roll_out(self, runner: Runner, deployed: Deployed, stop: asyncio.Event) -> bool:
         """Brings the tasks up; False when the session is to stop first."""
-        rollout = asyncio.ensure_future(self._apply(runner, deployed.resources, self.report))
+        rollout = asyncio.ensure_future(self._apply(runner, deployed.resources, None))
         await self._first_of(rollout, stop)
         if not rollout.done():
             rollout.cancel()
@@ -151,14 +152,21 @@ class UpSession:
         result = json.loads(output)
         return Deployed(result["resources"], result["changes"])
 
-    async def _apply(self, runner: Runner, resources: Resources, report: Report) -> str | None:
+    async def _apply(self, runner: Runner, resources: Resources, report: Report | None) -> str | None:
+        """Brings the tasks to what was deployed; `report` hears of it beside this terminal. What went wrong, or None."""
+        self._listener = report
         try:
             outcome = await runner.apply(resources)
         except RunnerError as error:
             return str(error)
-        for status in runner.status():
-            report(str(status))
+        finally:
+            self._listener = None
         return None if outcome.ok else f"the services do not run what was deployed\n{outcome}"
+
+    def _say(self, line: str) -> None:
+        self.report(line)
+        if self._listener is not None:
+            self._listener(line)
 
     async def _watch(self, runner: Runner, cloud: CloudProcess, stop: asyncio.Event) -> None:
         shown = [str(status) for status in runner.status()]
