@@ -382,21 +382,32 @@ def test_a_mistake_in_the_stack_file_changes_nothing(up: Up) -> None:
     assert up.tasks("api") == old
 
 
-def test_switching_the_api_off_and_on_again(up: Up) -> None:
+def test_switching_the_api_off_to_the_schedule_alone_and_on_again(up: Up) -> None:
     stack = up.checkout / "Pulumi.local.yaml"
     text = stack.read_text()
-    stack.write_text(text + "  ecs-file-ingest:apiEnabled: false\n")
+    stack.write_text(f"{text}  ecs-file-ingest:apiEnabled: false\n  ecs-file-ingest:sweepState: enabled\n")
     try:
         off = up.command("deploy")
         assert off.returncode == 0, off.stdout + off.stderr
         assert up.tasks("api") == []
         assert httpx2.get(f"{up.url}/arquivos").status_code == 503
         assert len(up.tasks("worker")) == 1
+        # A rate runs for the first time when its schedule is made.
+        wait_for(lambda: bool(sweeps(up)), "the sweep to have run")
+        assert sweeps(up)[0]["failed"] == 0
     finally:
         stack.write_text(text)
     on = up.command("deploy")
     assert on.returncode == 0, on.stdout + on.stderr
     assert httpx2.get(f"{up.url}/arquivos").status_code == 200
+
+
+def sweeps(up: Up) -> list[Any]:
+    """The summaries that sweeps have printed."""
+    lines = [
+        line for log in (up.checkout / ".local" / "logs").glob("sweep*/*.log") for line in log.read_text().splitlines()
+    ]
+    return [json.loads(line) for line in lines if '"swept"' in line]
 
 
 def test_killed_with_everything_and_started_again_it_is_consistent(up: Up, tmp_path: Path, figures: Any) -> None:
