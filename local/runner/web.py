@@ -126,9 +126,11 @@ def bind(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
         bound.close()
         if error.errno == errno.EADDRINUSE:
             raise RunnerError(
-                f"port {port} on {host} is in use: stop what listens there, or choose another port"
+                f"port {port} on {host} is in use: stop what listens there, or choose another one, as in make up PORT=9090"
             ) from error
         if error.errno == errno.EACCES:
-            raise RunnerError(f"port {port} on {host} needs privileges: choose one of 1024 or above") from error
+            raise RunnerError(
+                f"port {port} on {host} needs privileges: choose one of 1024 or above, as in make up PORT=9090"
+            ) from error
         raise
     return bound

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +30,21 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("measured on this machine")
         for figure in FIGURES:
             terminalreporter.write_line(figure)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The automation API leaves the sockets of its event loops to the garbage collector.
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))
+
+
+@pytest.fixture(autouse=True)
+def no_garbage_for_other_tests() -> Iterator[None]:
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
