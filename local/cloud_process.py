@@ -52,8 +52,8 @@ class CloudProcess:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
-            process.wait()
-            raise CloudFailed(f"the embedded AWS did not start:\n{(folder / 'server.log').read_text()[-2000:]}")
+            process.communicate()
+            raise CloudFailed(f"the embedded AWS did not start: {(folder / 'server.log').read_text()[-2000:].strip()}")
         return cls(process, int(json.loads(line)["port"]), region)
 
     @property

@@ -120,13 +120,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--region", default="us-east-1")
     options = parser.parse_args(arguments)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server(
-        "127.0.0.1",
-        options.port,
-        EmbeddedCloud(options.folder, options.region),
-        threaded=True,
-        request_handler=_QuietHandler,
-    )
+    application = EmbeddedCloud(options.folder, options.region)
+    try:
+        # Bound here, because the server's own way ends the process with a message about web development.
+        listening = socket.create_server(("127.0.0.1", options.port), backlog=128)
+    except OSError as error:
+        print(
+            f"port {options.port} on 127.0.0.1: {error.strerror}; choose another one, as in make up AWS_PORT=4600",
+            file=sys.stderr,
+        )
+        return 1
+    with listening:
+        port = int(listening.getsockname()[1])
+        server = make_server(
+            "127.0.0.1",
+            port,
+            application,
+            threaded=True,
+            request_handler=_QuietHandler,
+            fd=listening.fileno(),
+        )
     # A long poll must not hold the process up.
     setattr(server, "daemon_threads", True)  # noqa: B010
     # shutdown() waits for the serving loop, so it must not run in it; the signal handler does.
@@ -134,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Whoever started this holds the other end of stdin: it closes with that process, however it dies.
     threading.Thread(target=_shut_down_with_stdin, args=[server], daemon=True).start()
-    print(json.dumps({"port": server.server_port}), flush=True)
+    print(json.dumps({"port": port}), flush=True)
     server.serve_forever()
     return 0
 

@@ -54,7 +54,7 @@ def test_a_taken_port_is_named_with_a_remedy() -> None:
     with bind(socket.AF_INET, "127.0.0.1", 0) as taken:
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(RunnerError, match=f"port {port} on 127.0.0.1 is in use.*choose another port"):
+        with pytest.raises(RunnerError, match=f"port {port} on 127.0.0.1 is in use.*make up PORT="):
             bind_local(port)
 
 
