@@ -57,7 +57,10 @@ class EngineSetup:
             # Another clone may have installed it while this one waited.
             found = self._in_cache([])
             for step in (self._fetch, self._build):
-                found = found or step(tried)
+                if found is None:
+                    found = step(tried)
+                    if found is None:
+                        self.report(f"  not to be had: {tried[-1]}")
         if found is not None:
             return found
         raise EngineMissing(
