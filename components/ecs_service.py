@@ -59,6 +59,8 @@ def create_service(
         enable_ecs_managed_tags=True,
         propagate_tags="SERVICE",
         wait_for_steady_state=True,
+        # An update that is interrupted while it waits goes back, too.
+        sigint_rollback=True,
         opts=options(
             # With a scaler the count is the scaler's; without one it must be set back, so it is ignored only then.
             ignore_changes=["desired_count"] if scaled else [],

@@ -75,8 +75,16 @@ class ScheduledTask(Component):
             state="ENABLED" if enabled else "DISABLED",
             flexible_time_window=aws.scheduler.ScheduleFlexibleTimeWindowArgs(mode="OFF"),
             target=self._target(cluster),
-            # EventBridge checks that it may assume the role, and a task needs all that its uses name.
-            opts=self.options(depends_on=[role_policy, *self.task_network.rules, *self.definition.depends_on]),
+            # EventBridge checks that it may assume the role; a task needs a provider that the cluster has, and all that
+            # its uses name.
+            opts=self.options(
+                depends_on=[
+                    role_policy,
+                    cluster.capacity_providers,
+                    *self.task_network.rules,
+                    *self.definition.depends_on,
+                ]
+            ),
         )
         self.dead_letter_url = self.dead_letters.url
         self.finish({"dead_letter_url": self.dead_letter_url})

@@ -15,6 +15,7 @@ import threading
 import time
 from pathlib import Path
 
+from local.isolation import isolate
 from local.paths import LocalPaths, local_paths
 from local.toolchain.engine import EngineMissing, EngineSetup
 
@@ -34,6 +35,7 @@ def complain(line: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     os.umask(0o077)
+    isolate()
     try:
         return int(options.run(options, local_paths()))
     except KeyboardInterrupt:

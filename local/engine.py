@@ -167,12 +167,15 @@ class Engine:
         """A working copy of the project file and the stack file: the engine writes its salt into the latter."""
         folder = self.paths.workspace
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self.root / "Pulumi.yaml", folder / "Pulumi.yaml")
+        # Without the schema of the keys: the CLI would stop at the first value of a wrong type, where the program, which
+        # knows it too, tells every mistake at once.
+        project = {key: value for key, value in self._project().items() if key != "config"}
+        (folder / "Pulumi.yaml").write_text(yaml.safe_dump(project))
         source, copy = self.root / f"Pulumi.{stack}.yaml", folder / f"Pulumi.{stack}.yaml"
         if not source.is_file():
             known = sorted(file.name.split(".")[1] for file in self.root.glob("Pulumi.*.yaml"))
             raise EngineFailed(f"STACK={stack}: there is no {source.name}; there are {', '.join(known)}")
-        settings = yaml.safe_load(source.read_text()) or {}
+        settings = self._stack_file(stack)
         settings["config"] = {key: value for key, value in self._config(stack).items() if not isinstance(value, Secret)}
         for key in ("encryptionsalt", "secretsprovider", "encryptedkey"):
             settings.pop(key, None)
@@ -187,7 +190,7 @@ class Engine:
 
         What the file holds encrypted stands as a placeholder: a plan must not need its owner's keys.
         """
-        written = (yaml.safe_load((self.root / f"Pulumi.{stack}.yaml").read_text()) or {}).get("config") or {}
+        written = self._stack_file(stack).get("config") or {}
         project = self._project()["name"]
         return {
             key: Secret("encrypted-in-the-stack-file")
@@ -195,6 +198,17 @@ class Engine:
             else value
             for key, value in written.items()
         } | {key if ":" in key else f"{project}:{key}": value for key, value in self.config.items()}
+
+    def _stack_file(self, stack: str) -> dict[str, Any]:
+        """The stack file's content. Raises `EngineFailed` for what is no YAML of the right shape."""
+        file = self.root / f"Pulumi.{stack}.yaml"
+        try:
+            content = yaml.safe_load(file.read_text()) or {}
+        except yaml.YAMLError as error:
+            raise EngineFailed(f"{file.name} is not valid YAML: {error}") from error
+        if not isinstance(content, dict) or not isinstance(content.get("config") or {}, dict):
+            raise EngineFailed(f"{file.name}: it and its `config` must be maps of keys and values")
+        return content
 
     def _environment(self) -> dict[str, str]:
         environment = {

@@ -26,15 +26,19 @@ def put_back(resources: Iterable[Mapping[str, Any]], endpoint: str) -> int:
 
 
 def undo_unfinished(deployment: Mapping[str, Any], endpoint: str) -> list[str]:
-    """Deletes what an interrupted engine may have created without writing it down. Returns the URNs it was about."""
+    """Undoes what an interrupted engine was doing and has not written down. Returns the URNs it was about.
+
+    What it may have created is deleted; what it may have changed or deleted is again as the state has it.
+    """
     undone = []
     kinds = _Kinds(endpoint)
     for operation in deployment.get("pending_operations") or []:
         resource = operation["resource"]
         kind = kinds.of(resource)
-        if operation["type"] == "creating" and kind is not None:
-            inputs = open_secrets(resource.get("inputs") or {})
-            kind.delete(kind.identify(inputs), inputs)
+        if kind is not None and operation["type"] == "creating":
+            kind.undo(open_secrets(resource.get("inputs") or {}))
+        elif operation["type"] in {"deleting", "updating"}:
+            put_back([kept for kept in deployment.get("resources") or [] if kept["urn"] == resource["urn"]], endpoint)
         undone.append(str(resource["urn"]))
     return undone
 

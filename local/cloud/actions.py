@@ -20,6 +20,43 @@ _SAME_PERMISSION = {
     "dynamodb:TransactGetItems": "dynamodb:GetItem",
     "sns:PublishBatch": "sns:Publish",
 }
+_PATH_STYLE_HOSTS = {"127.0.0.1", "localhost", "[::1]"}
+_SIGNING = {
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-Security-Token",
+    "X-Amz-Signature",
+    "X-Amz-SignedHeaders",
+}
+# Parameters that leave a request what it is without them; any other makes it something of its own.
+_S3_BUCKET_PARAMETERS = _SIGNING | {
+    "continuation-token",
+    "delimiter",
+    "encoding-type",
+    "fetch-owner",
+    "list-type",
+    "marker",
+    "max-keys",
+    "prefix",
+    "start-after",
+    "x-id",
+}
+_S3_OBJECT_PARAMETERS = _SIGNING | {
+    "partNumber",
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+    "response-content-language",
+    "response-content-type",
+    "response-expires",
+    "uploadId",
+    "uploads",
+    "versionId",
+    "x-amz-checksum-mode",
+    "x-id",
+}
 _S3_SUBRESOURCES = {
     "acl": "Acl",
     "cors": "BucketCORS",
@@ -46,39 +83,78 @@ class Account:
 
 
 def needed_access(request: CloudRequest, scope: SignedScope, account: Account) -> Sequence[Access]:
-    """Every permission the request needs, all of which its sender must have. Raises `NotAuthorizable`."""
+    """Every permission the request needs, all of which its sender must have.
+
+    Raises `NotAuthorizable` also for a request that could be read in two ways: what is asked for must be what is run.
+    """
     if scope.service == "s3":
         return _s3(request, account)
-    operation = request.target or request.form.get("Action", "")
-    if not operation:
-        raise NotAuthorizable(f"{request.method} {request.path} of {scope.service}")
+    operation = _operation(request)
     action = f"{scope.service}:{operation}"
     action = _SAME_PERMISSION.get(action, action)
     prefix = f"arn:{account.partition}:{scope.service}:{scope.region}:{account.account_id}"
     match scope.service:
         case "sqs":
-            url = request.json.get("QueueUrl") or request.form.get("QueueUrl", "")
-            name = request.json.get("QueueName") or request.form.get("QueueName") or url.rstrip("/").rpartition("/")[2]
+            named = "QueueName" if operation in {"CreateQueue", "GetQueueUrl"} else "QueueUrl"
+            name = _text(request, named).rstrip("/").rpartition("/")[2]
             return [Access(action, f"{prefix}:{name}" if name else "*")]
         case "ssm":
-            names = request.json.get("Names") or [request.json.get("Name") or request.json.get("Path") or "*"]
-            return [Access(action, _parameter_arn(prefix, str(name))) for name in names]
+            return [Access(action, _parameter_arn(prefix, name)) for name in _parameter_names(request, operation)]
         case "dynamodb":
-            tables = (
-                [request.json["TableName"]]
-                if "TableName" in request.json
-                else list(request.json.get("RequestItems", {}))
-            )
-            return [Access(action, f"{prefix}:table/{table}") for table in tables] or [Access(action, "*")]
+            return [Access(action, f"{prefix}:table/{name}") for name in _tables(request, operation)] or [
+                Access(action, "*")
+            ]
         case "sns":
-            return [Access(action, request.form.get("TopicArn") or request.form.get("TargetArn") or "*")]
+            return [Access(action, _text(request, "TopicArn") or "*")]
         case "logs":
-            group = request.json.get("logGroupName", "*")
-            return [Access(action, f"{prefix}:log-group:{group}:log-stream:{request.json.get('logStreamName', '*')}")]
+            group, stream = _text(request, "logGroupName") or "*", _text(request, "logStreamName") or "*"
+            return [Access(action, f"{prefix}:log-group:{group}:log-stream:{stream}")]
         case "sts" if operation == "AssumeRole":
-            return [Access(action, request.form.get("RoleArn", "*"))]
+            return [Access(action, _text(request, "RoleArn") or "*")]
         case _:
             return [Access(action, "*")]
+
+
+def _operation(request: CloudRequest) -> str:
+    """The operation, which is named in exactly one place: the target header, the body, or the query."""
+    form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    if request.target:
+        if request.raw_query or form:
+            raise NotAuthorizable(f"{request.target} with parameters beside its JSON body")
+        return request.target
+    if (form and request.body and request.raw_query) or request.repeats_a_parameter:
+        raise NotAuthorizable("parameters that are given twice")
+    operation = request.form.get("Action", "")
+    if not operation:
+        raise NotAuthorizable(f"{request.method} {request.path}")
+    return operation
+
+
+def _text(request: CloudRequest, name: str) -> str:
+    value = request.json.get(name, "") if request.target else request.form.get(name, "")
+    if not isinstance(value, str):
+        raise NotAuthorizable(f"{name} that is no text")
+    return value
+
+
+def _parameter_names(request: CloudRequest, operation: str) -> list[str]:
+    if operation in {"GetParameters", "DeleteParameters"}:
+        names = request.json.get("Names")
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            raise NotAuthorizable("Names that is no list of texts")
+        return names
+    if operation == "GetParametersByPath":
+        return [_text(request, "Path") or "*"]
+    return [_text(request, "Name") or "*"]
+
+
+def _tables(request: CloudRequest, operation: str) -> list[str]:
+    if operation in {"BatchGetItem", "BatchWriteItem"}:
+        return list(request.json.get("RequestItems") or {})
+    if operation.startswith(("Transact", "ExecuteStatement", "ExecuteTransaction", "BatchExecute")):
+        raise NotAuthorizable(f"dynamodb:{operation}")
+    name = _text(request, "TableName")
+    return [name] if name else []
 
 
 def _parameter_arn(prefix: str, name: str) -> str:
@@ -89,6 +165,11 @@ def _parameter_arn(prefix: str, name: str) -> str:
 
 
 def _s3(request: CloudRequest, account: Account) -> Sequence[Access]:
+    host = request.host.rpartition(":")[0] or request.host
+    if host not in _PATH_STYLE_HOSTS:
+        raise NotAuthorizable(f"a bucket in the host name {request.host}: use path-style addresses")
+    if request.repeats_a_parameter:
+        raise NotAuthorizable("parameters that are given twice")
     bucket, _, key = request.path.lstrip("/").partition("/")
     # A request without a bucket lists all of them.
     if not bucket:
@@ -131,6 +212,9 @@ def _bucket_action(method: str, query: set[str]) -> str:
         return "s3:ListBucketMultipartUploads"
     if method == "GET" and "versions" in query:
         return "s3:ListBucketVersions"
+    unknown = sorted(query - _S3_BUCKET_PARAMETERS)
+    if unknown:
+        raise NotAuthorizable(f"s3 {method} on a bucket with {unknown}")
     plain = {"GET": "s3:ListBucket", "HEAD": "s3:ListBucket", "PUT": "s3:CreateBucket", "DELETE": "s3:DeleteBucket"}
     if method in plain:
         return plain[method]
@@ -147,6 +231,9 @@ def _object_action(method: str, query: set[str]) -> str:
         return "s3:ListMultipartUploadParts" if method == "GET" else "s3:AbortMultipartUpload"
     if method == "POST" and query.isdisjoint({"uploads", "uploadId"}):
         raise NotAuthorizable(f"s3 POST on an object with {sorted(query)}")
+    unknown = sorted(query - _S3_OBJECT_PARAMETERS)
+    if unknown:
+        raise NotAuthorizable(f"s3 {method} on an object with {unknown}")
     version = "Version" if "versionId" in query else ""
     plain = {
         "GET": f"s3:GetObject{version}",

@@ -170,6 +170,13 @@ class Contents:
             documents += [json.loads(version.document) for version in policy.versions if version.is_default]
         return documents
 
+    def identity_of_role(self, role: str) -> str | None:
+        """A role's unique id; None when there is no such role."""
+        try:
+            return str(self._iam.get_role(role).id)
+        except Exception:
+            return None
+
     def of_resource(self, access: Access) -> Sequence[Mapping[str, Any]]:
         """The bucket policy behind an S3 access."""
         name = access.resource.rpartition(":")[2].partition("/")[0]

@@ -13,16 +13,24 @@ from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Response
 
-from local.cloud.actions import Account, NotAuthorizable, needed_access
+from local.cloud.actions import Account, NotAuthorizable, needed_access, role_name
 from local.cloud.policy import Access, Decision, evaluate
 from local.cloud.principals import Principal, Principals
 from local.cloud.refusal import refusal
 from local.cloud.request import CloudRequest, SignedScope
-from local.cloud.signature import body_matches, presigned_expired, signature_matches
+from local.cloud.signature import body_matches, presigned_expired, signature_matches, skewed
 
 StartResponse = Callable[..., Any]
 # An application behind the gate gets the request as the gate has read it, beside the WSGI environment.
 Application = Callable[[CloudRequest, SignedScope, dict[str, Any]], Response]
+
+
+# What a list request says of itself (https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html).
+_S3_CONTEXT = ("prefix", "delimiter", "max-keys")
+
+
+class _Malformed(Exception):
+    """The request can't be read."""
 
 
 class Policies(Protocol):
@@ -30,6 +38,9 @@ class Policies(Protocol):
 
     def of_role(self, role: str) -> Sequence[Mapping[str, Any]] | None:
         """The policy documents of a role, or None when there is no such role."""
+
+    def identity_of_role(self, role: str) -> str | None:
+        """A role's unique id, which another role of the same name doesn't have; None when there is no such role."""
 
     def of_resource(self, access: Access) -> Sequence[Mapping[str, Any]]:
         """The policy documents attached to what an access touches."""
@@ -45,7 +56,12 @@ class Gate:
         self._account = account
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        return self._answer(CloudRequest.read(environ), environ)(environ, start_response)
+        request = CloudRequest.read(environ)
+        try:
+            answer = self._answer(request, environ)
+        except _Malformed as error:
+            answer = refusal(request, "s3" if request.method != "POST" else "", "InvalidRequest", str(error), 400)
+        return answer(environ, start_response)
 
     def _answer(self, request: CloudRequest, environ: dict[str, Any]) -> Response:
         scope = request.scope()
@@ -75,15 +91,23 @@ class Gate:
         token = request.headers.get("x-amz-security-token") or request.query.get("X-Amz-Security-Token")
         if token != principal.session_token:
             return "InvalidClientTokenId", "The security token included in the request is invalid."
-        if scope.in_query and presigned_expired(request):
-            return "AccessDenied", "Request has expired"
+        try:
+            if scope.in_query and presigned_expired(request):
+                return "AccessDenied", "Request has expired"
+            if not scope.in_query and skewed(scope):
+                return (
+                    "RequestTimeTooSkewed",
+                    "The difference between the request time and the current time is too large.",
+                )
+        except ValueError as error:
+            raise _Malformed(f"a date that is none: {error}") from error
         if not signature_matches(request, scope, principal.secret_access_key) or not body_matches(request, scope):
             return "SignatureDoesNotMatch", "The request signature does not match the signature calculated here."
         return None
 
     def _denial(self, request: CloudRequest, scope: SignedScope, principal: Principal, role: str) -> str | None:
         policies = self._policies.of_role(role)
-        if policies is None:
+        if policies is None or self._policies.identity_of_role(role) != principal.role_identity:
             return f"User: {principal.arn} can do nothing: its role has been deleted."
         try:
             accesses = needed_access(request, scope, self._account)
@@ -97,6 +121,8 @@ class Gate:
             "aws:SourceAccount": self._account.account_id,
             "aws:RequestedRegion": scope.region,
         }
+        if scope.service == "s3":
+            context |= {f"s3:{name}": request.query[name] for name in _S3_CONTEXT if name in request.query}
         for access in accesses:
             if access.action == "sts:GetCallerIdentity":
                 continue
@@ -150,7 +176,7 @@ class Gate:
     def _assume(self, form: Mapping[str, str]) -> Principal:
         role_arn = form.get("RoleArn", "")
         duration = int(form.get("DurationSeconds", "3600"))
-        session = self._principals.assume(role_arn, form.get("RoleSessionName", "session"), duration)
-        if session.role is None or self._policies.of_role(session.role) is None:
+        identity = self._policies.identity_of_role(role_name(role_arn))
+        if identity is None:
             raise ValueError(f"there is no role {role_arn} in the local stack")
-        return session
+        return self._principals.assume(role_arn, identity, form.get("RoleSessionName", "session"), duration)

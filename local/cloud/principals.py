@@ -24,6 +24,7 @@ class Principal:
     secret_access_key: str
     arn: str
     role: str | None = None
+    role_identity: str | None = None
     session_token: str | None = None
     expiration: datetime | None = None
 
@@ -38,14 +39,15 @@ class Principals:
         arn = f"arn:{self.account.partition}:iam::{self.account.account_id}:user/operator"
         return Principal(OPERATOR_ACCESS_KEY_ID, OPERATOR_SECRET_ACCESS_KEY, arn)
 
-    def assume(self, role_arn: str, session_name: str, duration_seconds: int = 3600) -> Principal:
-        """A new session of a role. Raises ValueError for what is no role's ARN."""
+    def assume(self, role_arn: str, role_identity: str, session_name: str, duration_seconds: int) -> Principal:
+        """A new session of the role that has this unique id. Raises ValueError for what is no role's ARN."""
         role = role_name(role_arn)
         principal = Principal(
             access_key_id="ASIA" + "".join(secrets.choice(_KEY_ALPHABET) for _ in range(16)),
             secret_access_key=secrets.token_urlsafe(30),
             arn=f"arn:{self.account.partition}:sts::{self.account.account_id}:assumed-role/{role}/{session_name}",
             role=role,
+            role_identity=role_identity,
             session_token=secrets.token_urlsafe(48),
             expiration=datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=duration_seconds),
         )

@@ -61,6 +61,15 @@ class CloudRequest:
         return dict(parse_qsl(self.raw_query, keep_blank_values=True))
 
     @property
+    def repeats_a_parameter(self) -> bool:
+        """Whether a parameter of the query or of a form body comes twice, of which readers may take either."""
+        pairs = parse_qsl(self.raw_query, keep_blank_values=True)
+        if self.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            pairs += parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True)
+        names = [name for name, _ in pairs]
+        return len(names) != len(set(names))
+
+    @property
     def path(self) -> str:
         return unquote(self.raw_path)
 

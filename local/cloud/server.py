@@ -15,10 +15,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-# Services are found by their signatures; moto must not answer for the whole internet's other hosts.
-os.environ.setdefault("MOTO_S3_CUSTOM_ENDPOINTS", "")
-# Task definitions and roles may name AWS's own policies.
-os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "false")
+# The gate reads buckets from paths, so moto must not read them from host names.
+os.environ["S3_IGNORE_SUBDOMAIN_BUCKETNAME"] = "true"
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server

@@ -33,6 +33,12 @@ def presigned_expired(request: CloudRequest, now: datetime | None = None) -> boo
     return (now or datetime.now(UTC)) > signed_at + timedelta(seconds=int(query.get("X-Amz-Expires", "0")))
 
 
+def skewed(scope: SignedScope, now: datetime | None = None) -> bool:
+    """Whether a signed request is not of now: AWS takes 15 minutes of difference, so that none can be sent again later."""
+    signed_at = datetime.strptime(scope.timestamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return abs((now or datetime.now(UTC)) - signed_at) > timedelta(minutes=15)
+
+
 def _signature(request: CloudRequest, scope: SignedScope, secret_access_key: str) -> str:
     date = scope.timestamp[:8]
     credential_scope = f"{date}/{scope.region}/{scope.service}/aws4_request"

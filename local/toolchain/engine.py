@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import http.client
 import os
 import platform
 import re
@@ -53,6 +54,10 @@ class EngineSetup:
             found = step(tried)
             if found is not None:
                 return found
+        try:
+            self.cache.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EngineMissing(f"{self.cache}, where the engine is to be installed, can't be made: {error}") from error
         with self._lock():
             # Another clone may have installed it while this one waited.
             found = self._in_cache([])
@@ -87,7 +92,12 @@ class EngineSetup:
 
     def _in_cache(self, tried: list[str]) -> Path | None:
         executable = self.cache / VERSION / "pulumi"
-        return executable if os.access(executable, os.X_OK) else None
+        if not executable.exists():
+            return None
+        if _version_of(executable) >= _numbers(VERSION):
+            return executable
+        tried.append(f"the cache: {executable} does not run")
+        return None
 
     def _fetch(self, tried: list[str]) -> Path | None:
         archive = f"pulumi-v{VERSION}-{_platform_name()}.tar.gz"
@@ -108,9 +118,14 @@ class EngineSetup:
                 file = Path(scratch, archive)
                 file.write_bytes(content)
                 with tarfile.open(file) as tar:
-                    tar.extractall(scratch, filter="data")
-                return self._install(Path(scratch, "pulumi"))
-        except (OSError, tarfile.TarError) as error:
+                    # The filter came with 3.11.4; the archive's checksum has been checked.
+                    if hasattr(tarfile, "data_filter"):
+                        tar.extractall(scratch, filter="data")
+                    else:
+                        tar.extractall(scratch)
+                return self._install(Path(scratch, "pulumi"), "the official release", tried)
+        # A proxy's or a portal's answer may be anything; the next way may still work.
+        except (OSError, tarfile.TarError, http.client.HTTPException, ValueError) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             tried.append(f"the official release {base}/{archive}: {reason}")
             return None
@@ -138,13 +153,12 @@ class EngineSetup:
             if failure is not None:
                 tried.append(f"building it with Go: {failure}")
                 return None
-            return self._install(output)
+            return self._install(output, "building it with Go", tried)
 
     def _compile(self, go: str, module: Path, executable: Path) -> str | None:
         package = f"{_MODULE}/pkg/v3/cmd/pulumi"
         environment = dict(self.environment) | {
             "GOFLAGS": "-mod=readonly",
-            "GOTOOLCHAIN": "local",
             "GOWORK": "off",
             "CGO_ENABLED": "0",
         }
@@ -174,22 +188,26 @@ class EngineSetup:
         self.report(f"  compiled, {executable.stat().st_size >> 20} MiB")
         return None
 
-    def _install(self, folder: Path) -> Path:
-        """Moves a folder with the executables into the cache, all at once."""
-        self.cache.mkdir(parents=True, exist_ok=True)
+    def _install(self, folder: Path, way: str, tried: list[str]) -> Path | None:
+        """Moves a folder with the executables into the cache, all at once, if the engine in it runs."""
+        if _version_of(folder / "pulumi") < _numbers(VERSION):
+            tried.append(f"{way}: what it brought does not run on this machine")
+            return None
         staged = Path(tempfile.mkdtemp(prefix=".staged-", dir=self.cache))
-        for file in folder.iterdir():
-            shutil.copy2(file, staged / file.name)
-            (staged / file.name).chmod(0o755)
-        staged.chmod(0o755)
-        target = self.cache / VERSION
-        shutil.rmtree(target, ignore_errors=True)
-        staged.rename(target)
+        try:
+            for file in folder.iterdir():
+                shutil.copy2(file, staged / file.name)
+                (staged / file.name).chmod(0o755)
+            staged.chmod(0o755)
+            target = self.cache / VERSION
+            shutil.rmtree(target, ignore_errors=True)
+            staged.rename(target)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
         return target / "pulumi"
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        self.cache.mkdir(parents=True, exist_ok=True)
         with (self.cache / ".lock").open("w") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -206,7 +224,8 @@ def _get(url: str) -> bytes:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    match = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
+    # A line of its own: warnings name other versions, and a pre-release is not the version that it comes before.
+    match = re.search(r"(?m)^(?:v|go)?(\d+)\.(\d+)(?:\.(\d+))?$", text)
     return tuple(int(part) for part in match.groups() if part is not None) if match else ()
 
 

@@ -87,12 +87,24 @@ def test_a_vpc_that_exists_is_used_by_its_name(executable: Path, tmp_path: Path)
     assert not set(balancer["subnets"]) & set(services["api"]["networkConfiguration"]["subnets"])
 
 
-def test_a_value_of_the_wrong_type_is_told(executable: Path, tmp_path: Path) -> None:
+def test_values_of_the_wrong_type_are_told_with_the_other_mistakes(executable: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    engine = Engine(executable, LocalPaths(tmp_path / "local"), config={"apiCpu": "lots"}, output=said.append)
+    config = {"apiCpu": "lots", "production": "maybe", "workerMinTasks": 1.5, "apiCpus": 1}
+    engine = Engine(executable, LocalPaths(tmp_path / "local"), config=config, output=said.append)
     with pytest.raises(EngineFailed):
         engine.preview("prod")
-    assert "apiCpu" in "\n".join(said)
+    text = "\n".join(said)
+    assert "4 mistakes" in text
+    for words in ("apiCpu: lots", "production: maybe", "workerMinTasks: 1.5", "apiCpus: 1"):
+        assert words in text
+
+
+@pytest.mark.parametrize("content", ["config: {", "- a list", "config: text"])
+def test_a_stack_file_that_is_none_is_told(executable: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: other\nruntime: python\n")
+    (tmp_path / "Pulumi.local.yaml").write_text(content)
+    with pytest.raises(EngineFailed, match=r"Pulumi\.local\.yaml"):
+        Engine(executable, LocalPaths(tmp_path / "local"), root=tmp_path).preview("local")
 
 
 def test_a_stack_that_has_no_file_is_named_with_those_there_are(executable: Path, tmp_path: Path) -> None:

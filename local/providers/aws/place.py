@@ -9,14 +9,18 @@ import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
-
-import botocore.session
 
 DEFAULT_REGION = "us-east-1"
 # The account of the embedded AWS; it says itself that it is none of anybody's.
 ACCOUNT_ID = "123456789012"
+_PARTITIONS = {
+    "cn-": "aws-cn",
+    "us-gov-": "aws-us-gov",
+    "us-iso-": "aws-iso",
+    "us-isob-": "aws-iso-b",
+    "eusc-": "aws-eusc",
+}
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,9 @@ def place_from(settings: Mapping[str, Any]) -> Place:
     return place_in(settings.get("region"), dict(default_tags.get("tags") or {}))
 
 
-@cache
 def _partition(region: str) -> str:
-    return str(botocore.session.Session().get_partition_for_region(region))
+    # https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
+    return next((partition for prefix, partition in _PARTITIONS.items() if region.startswith(prefix)), "aws")
 
 
 def stable_hex(*parts: str, length: int = 17) -> str:

@@ -6,7 +6,10 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials as SessionCredentials
 from botocore.exceptions import ClientError
 
 from local.cloud_process import CloudProcess
@@ -197,3 +200,119 @@ def test_a_deleted_role_takes_its_sessions_with_it(cloud: CloudProcess, role_wit
     cloud.client("iam").delete_role_policy(RoleName="task", PolicyName="uses")
     cloud.client("iam").delete_role(RoleName="task")
     assert "role has been deleted" in refused(sqs.get_queue_url, QueueName="inbox")
+
+
+def signed(cloud: CloudProcess, credentials: Any, service: str, **request: Any) -> tuple[int, str]:
+    """Sends a request that no SDK would build, signed as it should be. Returns the status and the body."""
+    wire = AWSRequest(
+        method=request.get("method", "POST"),
+        url=cloud.endpoint_url + request.get("path", "/"),
+        data=request.get("data", ""),
+        headers=request.get("headers", {}),
+    )
+    signer = S3SigV4Auth if service == "s3" else SigV4Auth
+    frozen = SessionCredentials(credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
+    signer(frozen, service, "us-east-1").add_auth(wire)
+    prepared = wire.prepare()
+    body = prepared.body if isinstance(prepared.body, bytes) else str(prepared.body or "").encode()
+    sent = urllib.request.Request(prepared.url, body or None, dict(prepared.headers), method=prepared.method)
+    try:
+        with urllib.request.urlopen(sent) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def target(name: str) -> dict[str, str]:
+    return {"X-Amz-Target": name, "Content-Type": "application/x-amz-json-1.0"}
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize(
+    ("service", "request_"),
+    [
+        ("ssm", {"headers": target("AmazonSSM.GetParameter"), "data": '{"Name":"secret","Names":["token"]}'}),
+        (
+            "ssm",
+            {
+                "headers": target("AmazonSSM.GetParameter"),
+                "data": '{"Name":"token"}',
+                "path": "/?Action=GetParametersByPath",
+            },
+        ),
+        ("sqs", {"headers": target("AmazonSQS.SendMessage"), "data": "{}", "path": "/?Action=ReceiveMessage"}),
+        ("sqs", {"headers": FORM, "data": "Action=ReceiveMessage&Action=SendMessage&QueueUrl=https://sqs/1/inbox"}),
+        (
+            "sqs",
+            {
+                "headers": FORM,
+                "data": "Action=SendMessage&QueueUrl=https://sqs/1/inbox",
+                "path": "/?Action=ReceiveMessage",
+            },
+        ),
+        (
+            "sqs",
+            {
+                "headers": target("AmazonSQS.SendMessage"),
+                "data": '{"QueueUrl":"https://sqs/1/dead","QueueName":"inbox","MessageBody":"a"}',
+            },
+        ),
+        ("s3", {"method": "PUT", "path": "/emails/emails/a.json", "headers": {"Host": "other.s3.amazonaws.com"}}),
+        ("s3", {"method": "GET", "path": "/emails?logging"}),
+        ("s3", {"method": "PUT", "path": "/emails/emails/a.json?retention"}),
+        ("s3", {"method": "PUT", "path": "/emails/emails/a.json?acl=&acl="}),
+    ],
+)
+def test_a_request_that_can_be_read_in_two_ways_is_refused(
+    cloud: CloudProcess, role_with: Any, service: str, request_: dict[str, Any]
+) -> None:
+    for queue in ("inbox", "dead"):
+        cloud.client("sqs").create_queue(QueueName=queue)
+    for name in ("token", "secret"):
+        cloud.client("ssm").put_parameter(Name=name, Value=f"value of {name}", Type="SecureString")
+    cloud.client("s3").create_bucket(Bucket="emails")
+    credentials = role_with(
+        allow("sqs:SendMessage", QUEUE_ARN),
+        allow("ssm:GetParameter", "arn:aws:ssm:us-east-1:123456789012:parameter/token"),
+        allow(["s3:PutObject", "s3:PutObjectAcl"], "arn:aws:s3:::emails/emails/*"),
+        allow("s3:ListBucket", "arn:aws:s3:::emails"),
+    )
+    status, body = signed(cloud, credentials, service, **request_)
+    assert status in {400, 403}
+    assert "AccessDenied" in body
+    assert "value of secret" not in body
+
+
+def test_a_list_may_be_allowed_for_a_prefix_only(cloud: CloudProcess, role_with: Any, client_of: Any) -> None:
+    cloud.client("s3").create_bucket(Bucket="emails")
+    only = {"StringLike": {"s3:prefix": ["emails/*", "emails/"]}}
+    s3 = client_of(role_with(allow("s3:ListBucket", "arn:aws:s3:::emails") | {"Condition": only}), "s3")
+    assert s3.list_objects_v2(Bucket="emails", Prefix="emails/")["KeyCount"] == 0
+    assert "s3:ListBucket" in refused(s3.list_objects_v2, Bucket="emails")
+    assert "s3:ListBucket" in refused(s3.list_objects_v2, Bucket="emails", Prefix="other/")
+
+
+@pytest.mark.parametrize("date", ["20200101T000000Z", "yesterday"])
+def test_a_request_of_another_time_is_refused(cloud: CloudProcess, date: str) -> None:
+    scope = "Credential=test/20200101/us-east-1/sqs/aws4_request"
+    authorization = f"AWS4-HMAC-SHA256 {scope}, SignedHeaders=host;x-amz-date, Signature=0"
+    request = urllib.request.Request(
+        cloud.endpoint_url, b"{}", target("AmazonSQS.ListQueues") | {"Authorization": authorization, "X-Amz-Date": date}
+    )
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(request)
+    assert raised.value.code in {400, 403}
+    raised.value.close()
+
+
+def test_a_role_of_the_same_name_is_another_role(cloud: CloudProcess, role_with: Any, client_of: Any) -> None:
+    cloud.client("sqs").create_queue(QueueName="inbox")
+    old = client_of(role_with(allow("sqs:*", "*")), "sqs")
+    iam = cloud.client("iam")
+    iam.delete_role_policy(RoleName="task", PolicyName="uses")
+    iam.delete_role(RoleName="task")
+    role_with(allow("sqs:*", "*"))
+    assert "role has been deleted" in refused(old.get_queue_url, QueueName="inbox")

@@ -11,6 +11,7 @@ import pytest
 from local.cloud_process import CloudProcess
 from local.providers.aws.place import place_in
 from local.providers.aws.real import REAL, Clients, Real
+from local.restore import undo_unfinished
 
 POLICY = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}'
 TRUST = (
@@ -202,3 +203,31 @@ def test_without_an_embedded_aws_the_error_says_so(tmp_path: Path, monkeypatch: 
     place = place_in("us-east-1")
     with pytest.raises(ValueError, match="no embedded AWS"):
         REAL["aws:sqs/queue:Queue"](place, Clients(place)).create("q", {"name": "inbox"})
+
+
+@pytest.mark.parametrize("token", sorted(REAL))
+@pytest.mark.parametrize("made", [True, False])
+def test_what_an_interrupted_engine_may_have_made_is_undone(cloud: CloudProcess, token: str, made: bool) -> None:
+    before, inputs, _ = CASES[token]
+    firsts = [(kind(cloud, name), kind(cloud, name).create("first", first), first) for name, first in before.items()]
+    if made:
+        kind(cloud, token).create("subject", inputs)
+    operation = {
+        "type": "creating",
+        "resource": {"urn": f"urn:pulumi:local::p::{token}::x", "type": token, "inputs": inputs},
+    }
+    assert undo_unfinished({"pending_operations": [operation]}, cloud.endpoint_url) == [operation["resource"]["urn"]]  # type: ignore[index]
+    for other, first, first_inputs in reversed(firsts):
+        other.delete(first.id, first_inputs)
+    assert cloud.control("inventory") == {}
+
+
+@pytest.mark.parametrize("doing", ["deleting", "updating"])
+def test_what_an_interrupted_engine_was_taking_away_is_put_back(cloud: CloudProcess, doing: str) -> None:
+    role = {"urn": "urn:pulumi:local::p::aws:iam/role:Role::x", "type": "aws:iam/role:Role"}
+    role |= {"inputs": {"name": "task", "assumeRolePolicy": TRUST}}  # type: ignore[dict-item]
+    undo_unfinished(
+        {"resources": [role], "pending_operations": [{"type": doing, "resource": role}]}, cloud.endpoint_url
+    )
+    assert cloud.control("inventory") == {"roles": ["task"]}
+    kind(cloud, "aws:iam/role:Role").delete("task", {})

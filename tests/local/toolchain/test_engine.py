@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import platform
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -33,13 +34,13 @@ class Machine:
             self.reports.append, self.cache, f"file://{self.releases}", {"PATH": str(self.bin), "HOME": str(folder)}
         )
 
-    def release(self, checksum: str | None = None) -> None:
+    def release(self, checksum: str | None = None, version: str = VERSION) -> None:
         machine = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}[platform.machine().lower()]
         name = f"pulumi-v{VERSION}-{platform.system().lower()}-{machine}.tar.gz"
         content = io.BytesIO()
         with tarfile.open(fileobj=content, mode="w:gz") as tar:
             for file in ("pulumi", "pulumi-language-python"):
-                body = f"#!/bin/sh\necho v{VERSION}\n".encode()
+                body = f"#!/bin/sh\necho v{version}\n".encode()
                 info = tarfile.TarInfo(f"pulumi/{file}")
                 info.size, info.mode = len(body), 0o755
                 tar.addfile(info, io.BytesIO(body))
@@ -109,10 +110,12 @@ case "$1" in
   build)
     for i in $(seq 1 200); do echo "package $i" >&2; done
     while [ "$1" != "-o" ]; do shift; done
-    printf '#!/bin/sh\\necho v3.259.0\\n' > "$2";;
+    printf '#!/bin/sh\\necho v3.259.0\\n' > "$2"
+    chmod +x "$2";;
 esac""",
     )
-    (machine.bin / "seq").symlink_to("/usr/bin/seq")
+    for tool in ("seq", "chmod"):
+        (machine.bin / tool).symlink_to(str(shutil.which(tool)))
     executable = machine.setup.ensure()
     assert os.access(executable, os.X_OK)
     assert "echo v3.259.0" in executable.read_text()
@@ -123,6 +126,40 @@ def test_a_build_that_fails_says_how(machine: Machine) -> None:
     script(machine.bin, "go", 'case "$1" in env) echo go1.26;; *) echo "no network" >&2; exit 1;; esac')
     with pytest.raises(EngineMissing, match="building it with Go: no network"):
         machine.setup.ensure()
+
+
+def test_a_release_that_does_not_run_is_not_installed(machine: Machine) -> None:
+    machine.release(version="3.1.0")
+    with pytest.raises(EngineMissing, match="the official release: what it brought does not run"):
+        machine.setup.ensure()
+    assert [file.name for file in machine.cache.iterdir()] == [".lock"]
+
+
+def test_a_cached_engine_that_does_not_run_is_replaced(machine: Machine) -> None:
+    (machine.cache / VERSION).mkdir(parents=True)
+    (machine.cache / VERSION / "pulumi").touch(mode=0o755)
+    machine.release()
+    assert "echo" in machine.setup.ensure().read_text()
+
+
+def test_an_answer_that_is_no_checksum_file_is_not_the_end(machine: Machine) -> None:
+    machine.release()
+    (machine.releases / f"v{VERSION}" / f"pulumi-{VERSION}-checksums.txt").write_bytes(b"\xff\xfe portal")
+    with pytest.raises(EngineMissing, match="the official release"):
+        machine.setup.ensure()
+
+
+def test_a_cache_that_cannot_be_made_is_named(machine: Machine) -> None:
+    machine.cache.write_text("a file")
+    with pytest.raises(EngineMissing, match="can't be made"):
+        machine.setup.ensure()
+
+
+@pytest.mark.parametrize("answer", ["warning: A new version 3.300.0 is out\nv3.100.0", "v3.259.0-alpha.17", "unknown"])
+def test_only_the_versions_own_line_counts(machine: Machine, answer: str) -> None:
+    script(machine.bin, "pulumi", f"printf '{answer}\\n'")
+    machine.release()
+    assert machine.setup.ensure().is_relative_to(machine.cache)
 
 
 def test_the_pins_of_the_module_and_of_the_sdk_are_the_same() -> None:

@@ -107,9 +107,13 @@ class Real:
     def exists(self, resource_id: str, state: Properties) -> bool:
         return _ignoring_missing(lambda: self.look(resource_id, state)) is not None
 
+    def undo(self, inputs: Properties) -> None:
+        """Deletes what an interrupted `put` may have made, whatever protects it otherwise."""
+        self.delete(self.identify(inputs), inputs | {"forceDestroy": True, "skipDestroy": False})
+
     def identify(self, inputs: Properties) -> str:
-        """The id that `put` would return, where it follows from the inputs."""
-        return str(inputs["name"])
+        """The id that `put` would return: it follows from the inputs."""
+        raise NotImplementedError
 
     def _with_tags(self, created: Created, inputs: Properties) -> Created:
         tags = dict(self.place.default_tags) | dict(inputs.get("tags") or {})

@@ -14,6 +14,9 @@ class Table(Real):
     outputs = frozenset({"arn", "streamArn", "streamLabel"})
     exclusive = True
 
+    def identify(self, inputs: Properties) -> str:
+        return str(inputs["name"])
+
     def put(self, inputs: Properties) -> Created:
         dynamodb, name = self.clients["dynamodb"], str(inputs["name"])
         if not self.exists(name, inputs):

@@ -16,6 +16,9 @@ class Role(Real):
     outputs = frozenset({"arn", "uniqueId", "createDate", "path", "maxSessionDuration"})
     exclusive = True
 
+    def identify(self, inputs: Properties) -> str:
+        return str(inputs["name"])
+
     def put(self, inputs: Properties) -> Created:
         iam, name = self.clients["iam"], str(inputs["name"])
         policy = _json_text(inputs["assumeRolePolicy"])

@@ -12,6 +12,9 @@ class LogGroup(Real):
     outputs = frozenset({"arn"})
     exclusive = True
 
+    def identify(self, inputs: Properties) -> str:
+        return str(inputs["name"])
+
     def put(self, inputs: Properties) -> Created:
         logs, name = self.clients["logs"], str(inputs["name"])
         if not self.exists(name, inputs):

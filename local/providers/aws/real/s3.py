@@ -59,6 +59,9 @@ class _OfBucket(Real):
         """The arguments of the put call beside the bucket."""
         raise NotImplementedError
 
+    def identify(self, inputs: Properties) -> str:
+        return str(inputs["bucket"])
+
     def put(self, inputs: Properties) -> Created:
         getattr(self.clients["s3"], f"put_{self.operation}")(Bucket=inputs["bucket"], **self.call(inputs))
         return Created(str(inputs["bucket"]))

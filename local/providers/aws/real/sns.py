@@ -11,6 +11,9 @@ class Topic(Real):
     replaces = frozenset({"name", "namePrefix", "fifoTopic"})
     outputs = frozenset({"arn", "owner"})
 
+    def identify(self, inputs: Properties) -> str:
+        return self.place.arn("sns", str(inputs["name"]))
+
     def put(self, inputs: Properties) -> Created:
         attributes = {"KmsMasterKeyId": inputs["kmsMasterKeyId"]} if inputs.get("kmsMasterKeyId") else {}
         arn = self.clients["sns"].create_topic(Name=inputs["name"], Attributes=attributes)["TopicArn"]
@@ -26,6 +29,9 @@ class Topic(Real):
 class TopicSubscription(Real):
     replaces = frozenset({"topic", "protocol", "endpoint"})
     outputs = frozenset({"arn", "ownerId", "pendingConfirmation"})
+
+    def undo(self, inputs: Properties) -> None:
+        """Its id is made up by SNS; it goes with its topic."""
 
     def put(self, inputs: Properties) -> Created:
         arn = self.clients["sns"].subscribe(

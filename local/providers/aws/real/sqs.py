@@ -67,6 +67,9 @@ class _OfQueue(Real):
     attribute = ""
     input = ""
 
+    def identify(self, inputs: Properties) -> str:
+        return str(inputs["queueUrl"])
+
     def put(self, inputs: Properties) -> Created:
         self._set(str(inputs["queueUrl"]), str(inputs[self.input]))
         return Created(str(inputs["queueUrl"]))

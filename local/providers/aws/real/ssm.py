@@ -12,6 +12,9 @@ class Parameter(Real):
     outputs = frozenset({"arn", "version", "tier", "dataType", "hasValueWo"})
     exclusive = True
 
+    def identify(self, inputs: Properties) -> str:
+        return str(inputs["name"])
+
     def put(self, inputs: Properties) -> Created:
         return self._put(inputs, str(inputs["value"] if "value" in inputs else inputs["valueWo"]))
 
