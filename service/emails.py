@@ -30,11 +30,16 @@ def object_key(prefix: str, message: Incoming) -> str:
     return f"{prefix}{name}.json"
 
 
+def _refuse(constant: str) -> None:
+    # Python reads NaN and the infinities, which JSON has not and other readers of the object refuse.
+    raise ValueError(f"{constant} is no JSON")
+
+
 def content(message: Incoming) -> bytes:
     """The object's bytes: the data as the client wrote it. Raises BadMessage."""
     try:
         # Only to see that it is valid; numbers stay text because Python refuses to convert very long ones.
-        data = json.loads(message.body, parse_int=str, parse_float=str)
+        data = json.loads(message.body, parse_int=str, parse_float=str, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise BadMessage(f"it is not JSON: {error}") from None
     if not isinstance(data, dict):

@@ -107,14 +107,18 @@ class MemoryBucket:
 
 @dataclass(slots=True)
 class MemoryParameter:
-    """A secret value; ``error`` makes reading it fail."""
+    """A secret value; ``error`` makes reading it fail, ``before`` is the value before it and the seconds since."""
 
     value: str
     error: Exception | None = None
     reads: int = 0
+    before: tuple[str, float] | None = None
 
     def get(self) -> str:
         self.reads += 1
         if self.error is not None:
             raise self.error
         return self.value
+
+    def previous(self) -> tuple[str, float] | None:
+        return self.before

@@ -14,6 +14,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from service.errors import Unauthorized
@@ -29,6 +30,13 @@ class Parameter(Protocol):
         """The value now. Blocks. Raises any Exception if it can't be read."""
         ...
 
+    def previous(self) -> tuple[str, float] | None:
+        """The value before the one that ``get`` has last returned, and how many seconds ago it was replaced.
+
+        Blocks. None when there was none, or it can't be told any more.
+        """
+        ...
+
 
 class SsmParameter:
     """A parameter in SSM's parameter store, decrypted."""
@@ -36,9 +44,25 @@ class SsmParameter:
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
         self._name = name
+        self._version = 0
+        self._modified = datetime.min.replace(tzinfo=UTC)
 
     def get(self) -> str:
-        return str(self._client.get_parameter(Name=self._name, WithDecryption=True)["Parameter"]["Value"])
+        parameter = self._client.get_parameter(Name=self._name, WithDecryption=True)["Parameter"]
+        self._version, self._modified = int(parameter["Version"]), parameter["LastModifiedDate"]
+        return str(parameter["Value"])
+
+    def previous(self) -> tuple[str, float] | None:
+        if self._version < 2:
+            return None
+        try:
+            # A version is no resource of its own: the permission to read the parameter covers it.
+            name = f"{self._name}:{self._version - 1}"
+            value = self._client.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+        except Exception as error:
+            _log.warning("the token before this one can't be read", extra={"fields": {"reason": str(error)}})
+            return None
+        return str(value), (datetime.now(UTC) - self._modified).total_seconds()
 
 
 class Tokens:
@@ -71,6 +95,11 @@ class Tokens:
         self._accept(self._parameter.get())
         if not self._current:
             raise ValueError("the token is empty")
+        # A task that starts within the overlap of a rotation must take what the tasks beside it take.
+        before = self._parameter.previous()
+        if before is not None and before[0].strip() and before[1] < self._overlap_seconds:
+            self._previous = _digest(before[0].strip().encode())
+            self._previous_until = self._clock() + self._overlap_seconds - before[1]
 
     async def check(self, presented: bytes | None) -> None:
         """Raises Unauthorized unless ``presented`` is the token, or the one before it within the overlap."""

@@ -84,8 +84,10 @@ class Worker:
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="work")
         self._holder = Holder(inbox, visibility_seconds)
         self._deleter = Deleter(inbox, self._holder.release)
-        # Failures in a row; a plain number, since being off by one under a race only changes a pause a little.
-        self._failures = 0
+        # Failures in a row of each side; plain numbers, since being off by one under a race only changes a pause a
+        # little. The queue's end with its next answer, even an empty one; the bucket's only with an object stored.
+        self._queue_failures = 0
+        self._store_failures = 0
 
     def stop(self) -> None:
         """Makes ``run`` return soon. May be called from a signal handler and more than once."""
@@ -105,7 +107,8 @@ class Worker:
             self._holder.close()
 
     def _turn(self) -> None:
-        if self._failures and self._stopping.wait(self._pause_seconds()):
+        pause = self._pause_seconds()
+        if pause and self._stopping.wait(pause):
             return
         room = self._take_room()
         taken = 0
@@ -113,6 +116,7 @@ class Worker:
             if room == 0:
                 return
             messages = self._inbox.receive(room)
+            self._queue_failures = 0
             if self._stopping.is_set():
                 self._hide(messages, 0)
                 return
@@ -121,7 +125,7 @@ class Worker:
                 self._threads.submit(self._work, message)
                 taken += 1
         except QueueAway as error:
-            self._failures += 1
+            self._queue_failures += 1
             _log.error("the queue is away", extra={"fields": {"reason": str(error)}})
         finally:
             for _ in range(room - taken):
@@ -138,7 +142,10 @@ class Worker:
 
     def _pause_seconds(self) -> float:
         # While the bucket is away, each delivery only brings a message closer to the dead-letter queue.
-        return min(LONGEST_PAUSE_SECONDS, 0.5 * 2.0 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)
+        failures = max(self._queue_failures, self._store_failures)
+        if not failures:
+            return 0
+        return min(LONGEST_PAUSE_SECONDS, 0.5 * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1.0)
 
     def _work(self, message: Incoming) -> None:
         try:
@@ -146,7 +153,7 @@ class Worker:
             key = emails.object_key(self._prefix, message)
             content = emails.content(message)
             self._bucket.put(key, content)
-            self._failures = 0
+            self._store_failures = 0
             self._deleter.add(message)
             fields = {
                 "message_id": message.message_id,
@@ -160,7 +167,7 @@ class Worker:
         except BadMessage as error:
             self._give_back(message, str(error), min(60, message.receive_count))
         except StoreFailed as error:
-            self._failures += 1
+            self._store_failures += 1
             self._give_back(message, str(error), _retry_seconds(message.receive_count))
         except Exception:
             _log.exception("a message failed", extra={"fields": {"message_id": message.message_id}})

@@ -9,7 +9,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from moto.dynamodb.models import dynamodb_backends
@@ -143,19 +143,34 @@ class Contents:
         return bool(self._ssm._parameters.get(name))
 
     def read_parameter(self, name: str) -> Item | None:
+        """The last two versions: whoever starts within a rotation asks for the one before."""
         versions = self._ssm._parameters.get(name)
         if not versions:
             return None
-        latest = versions[-1]
-        return Item(_dump({"value": latest.decrypt(latest.value)} | {f: getattr(latest, f) for f in _PARAMETER_FIELDS}))
+        return Item(
+            _dump(
+                {
+                    "versions": [
+                        {
+                            "value": version.decrypt(version.value),
+                            "last_modified_date": version.last_modified_date.isoformat(),
+                        }
+                        | {field: getattr(version, field) for field in _PARAMETER_FIELDS}
+                        for version in versions[-2:]
+                    ]
+                }
+            )
+        )
 
     def write_parameter(self, name: str, item: Item) -> None:
-        fields = _load(item.fields)
-        value = fields.pop("value")
-        parameter = Parameter(  # type: ignore[abstract]
-            self._account.account_id, name, value, last_modified_date=datetime.now(UTC), **fields
-        )
-        self._ssm._parameters[name] = [parameter]
+        self._ssm._parameters[name] = [
+            Parameter(  # type: ignore[abstract]
+                self._account.account_id,
+                name,
+                **(version | {"last_modified_date": datetime.fromisoformat(version["last_modified_date"])}),
+            )
+            for version in _load(item.fields)["versions"]
+        ]
 
     # Policies
 

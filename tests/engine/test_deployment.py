@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,14 @@ from local.deployment import engine_turn, reconcile
 from local.engine import EngineFailed, Secret
 from local.paths import PROJECT_ROOT
 from local.restore import open_secrets
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"still waiting for {what}"
+        time.sleep(0.1)
+
 
 EMPTY: dict[str, Any] = {}
 
@@ -160,6 +170,22 @@ def interrupt_when_some_roles_exist(place: Any, how: signal.Signals) -> None:
         time.sleep(0.01)
     os.killpg(process.pid, how)
     process.wait(60)
+    # The plugins are started by an executable in this stack's own folder.
+    wait_for(lambda: processes_that_name(str(place.paths.folder)) == [], "the providers to end with their engine")
+
+
+def processes_that_name(folder: str) -> list[str]:
+    """Command lines of the stand-in providers that serve this folder's engine."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            environment = (process / "environ").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if "local.providers." in line and f"LOCAL_DIR={folder}" in environment:
+            found.append(line)
+    return found
 
 
 def test_the_embedded_aws_comes_back_as_the_state_says(place: Any) -> None:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from service.errors import Unauthorized
 from service.memory import MemoryParameter
 from service.threads import Threads
-from service.tokens import Tokens, bearer
+from service.tokens import SsmParameter, Tokens, bearer
 from tests.service.harness import wait_until
 
 
@@ -126,3 +127,48 @@ def test_a_bearer_token_is_the_bytes_that_were_sent() -> None:
     assert bearer("Bearer " + "é".encode().decode("latin-1")) == "é".encode()
     for none in (None, "", "Bearer", "Bearer ", "Basic abc"):
         assert bearer(none) is None
+
+
+@pytest.mark.parametrize(("seconds_ago", "taken"), [(0.0, True), (899.0, True), (901.0, False)])
+def test_a_task_that_starts_within_the_overlap_takes_the_previous_token(
+    threads: Threads, clock: Clock, seconds_ago: float, taken: bool
+) -> None:
+    started = Tokens(MemoryParameter("two", before=("one", seconds_ago)), threads, overlap_seconds=900, clock=clock)
+    started.load()
+    assert valid(started, "two")
+    assert valid(started, "one") is taken
+    clock.now += 900 - seconds_ago + 1
+    assert not valid(started, "one"), "the overlap counts from the rotation, not from the start"
+
+
+class Ssm:
+    """Three versions of a parameter, the last one replaced ten seconds ago."""
+
+    def get_parameter(self, Name: str, WithDecryption: bool) -> dict[str, object]:
+        assert WithDecryption
+        version = int(Name.partition(":")[2] or 3)
+        if version == 1:
+            raise LookupError("too old")
+        modified = datetime.now(UTC) - timedelta(seconds=10 if version == 3 else 1000)
+        return {"Parameter": {"Value": f"value {version}", "Version": version, "LastModifiedDate": modified}}
+
+
+def test_ssm_tells_the_version_before_and_since_when() -> None:
+    parameter = SsmParameter(Ssm(), "token")
+    assert parameter.previous() is None, "nothing was read yet"
+    assert parameter.get() == "value 3"
+    before = parameter.previous()
+    assert before is not None and before[0] == "value 2"
+    assert 10 <= before[1] < 60
+
+
+def test_a_version_that_ssm_has_not_any_more_is_none() -> None:
+    class Old(Ssm):
+        def get_parameter(self, Name: str, WithDecryption: bool) -> dict[str, object]:
+            if ":" in Name:
+                raise LookupError("ParameterVersionNotFound")
+            return super().get_parameter(Name, WithDecryption)
+
+    parameter = SsmParameter(Old(), "token")
+    parameter.get()
+    assert parameter.previous() is None

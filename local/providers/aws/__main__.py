@@ -1,11 +1,9 @@
 """`python -m local.providers.aws <engine address>`: how the engine starts the stand-in."""
 
-import sys
-
-from pulumi.provider.experimental.server import main
+import importlib.metadata
 
 from local.providers.aws.plugin import AwsStandIn
+from local.providers.serve import serve
 
 if __name__ == "__main__":
-    # The engine asks for the version that the program's SDK names; a plugin on PATH is taken whatever it says.
-    main(sys.argv[1:], "7.51.1", AwsStandIn())
+    serve(AwsStandIn(), importlib.metadata.version("pulumi_aws"))

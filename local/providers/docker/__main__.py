@@ -1,10 +1,9 @@
 """`python -m local.providers.docker <engine address>`: how the engine starts the stand-in."""
 
-import sys
-
-from pulumi.provider.experimental.server import main
+import importlib.metadata
 
 from local.providers.docker.plugin import DockerStandIn
+from local.providers.serve import serve
 
 if __name__ == "__main__":
-    main(sys.argv[1:], "5.2.0", DockerStandIn())
+    serve(DockerStandIn(), importlib.metadata.version("pulumi_docker"))

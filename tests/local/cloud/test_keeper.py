@@ -61,6 +61,8 @@ def test_what_was_answered_with_success_outlives_a_kill(own_cloud: CloudProcess,
         assert messages[0]["MessageAttributes"]["raw"]["BinaryValue"] == b"\x00\xff"
         value = again.client("ssm").get_parameter(Name="token", WithDecryption=True)["Parameter"]
         assert (value["Value"], value["Version"]) == ("rotated", 2)
+        before = again.client("ssm").get_parameter(Name="token:1", WithDecryption=True)["Parameter"]
+        assert before["Value"] == "first"
     finally:
         again.stop()
 
