@@ -55,5 +55,5 @@ check: $(READY_DEV)
 	@$(BIN)/mypy
 
 clean:
-	@if test -x $(BIN)/python; then $(BIN)/python -m local clean; fi
+	@$(PYTHON) -m local clean
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

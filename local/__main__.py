@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
+import errno
 import importlib
 import json
 import os
@@ -14,14 +15,19 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from local.isolation import isolate
 from local.paths import LocalPaths, local_paths
+from local.session_lock import SessionFailed, only_session
 from local.toolchain.engine import EngineMissing, EngineSetup
+
+if TYPE_CHECKING:
+    from local.control import Session
 
 DEFAULT_PORT = 8080
 DEFAULT_CLOUD_PORT = 4566
-REGION = "us-east-1"
+DEFAULT_REGION = "us-east-1"
 
 
 def say(line: str) -> None:
@@ -42,6 +48,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except EngineMissing as error:
         complain(str(error))
+        return 1
+    except OSError as error:
+        if error.errno not in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC}:
+            raise
+        complain(f"{error.filename}: {error.strerror}; LOCAL_DIR names another folder for the local stack to write to")
         return 1
 
 
@@ -71,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _port(text: str) -> int:
     if not text.isdigit() or not 0 < int(text) < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; use a number from 1 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; use a number from 1 to 65535, as in make up PORT=9090")
     return int(text)
 
 
@@ -81,25 +92,28 @@ def _engine_path() -> Path:
 
 
 def _up(options: argparse.Namespace, paths: LocalPaths) -> int:
-    from local.session import SessionFailed, UpSession
+    from local.engine import EngineFailed
+    from local.session import UpSession
 
-    executable = _engine_path()
-    cloud_port = options.cloud_port or (DEFAULT_CLOUD_PORT if _is_free(DEFAULT_CLOUD_PORT) else 0)
-    session = UpSession(executable, paths, options.port, cloud_port, REGION, say)
     try:
+        with only_session(paths):
+            _check_port(options.port)
+        executable = _engine_path()
+        cloud_port = options.cloud_port or (DEFAULT_CLOUD_PORT if _is_free(DEFAULT_CLOUD_PORT) else 0)
+        session = UpSession(executable, paths, options.port, cloud_port, _region(paths), say)
         return asyncio.run(session.run())
-    except SessionFailed as error:
+    except (SessionFailed, EngineFailed) as error:
         complain(f"make up: {error}")
         return 1
 
 
 def _deploy(options: argparse.Namespace, paths: LocalPaths) -> int:
-    from local.control import NoSession, Session, announce
+    from local.control import NoSession, announce
     from local.deployment import deploy, engine_turn, reconcile
     from local.engine import Engine, EngineFailed
 
     try:
-        session = Session.read(paths.session)
+        session = _running_session(paths)
         engine = Engine(_engine_path(), paths, cloud_endpoint=session.cloud_endpoint, output=say)
         started = time.monotonic()
         with engine_turn(paths, say):
@@ -115,6 +129,19 @@ def _deploy(options: argparse.Namespace, paths: LocalPaths) -> int:
         return 1
     say(f"deployed: http://127.0.0.1:{session.port}  ({time.monotonic() - started:.1f} s)")
     return 0
+
+
+def _running_session(paths: LocalPaths) -> Session:
+    from local.control import NoSession, Session
+
+    try:
+        return Session.read(paths.session)
+    except NoSession:
+        try:
+            with only_session(paths):
+                raise
+        except SessionFailed:
+            raise NoSession("`make up` is still starting, or stopping: wait until it is ready") from None
 
 
 def _preview(options: argparse.Namespace, paths: LocalPaths) -> int:
@@ -134,14 +161,22 @@ def _preview(options: argparse.Namespace, paths: LocalPaths) -> int:
 
 
 def _clean(options: argparse.Namespace, paths: LocalPaths) -> int:
-    from local.session import SessionFailed, only_session
-
+    if not paths.folder.is_dir():
+        return 0
     try:
         with only_session(paths):
-            shutil.rmtree(paths.folder, ignore_errors=True)
+            for entry in paths.entries():
+                if entry.is_dir():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
     except SessionFailed as error:
         complain(f"make clean: {error}")
         return 1
+    if any(paths.folder.iterdir()):
+        say(f"{paths.folder} stays: it holds what is not the local stack's")
+    else:
+        paths.folder.rmdir()
     return 0
 
 
@@ -171,6 +206,30 @@ def _engine_up(options: argparse.Namespace, paths: LocalPaths) -> int:
         return 1
     json.dump({"resources": list(deployed.resources), "changes": dict(deployed.changes)}, sys.stdout)
     return 0
+
+
+def _region(paths: LocalPaths) -> str:
+    """The region that the stack file names. Raises `SessionFailed` when the stack is deployed in another."""
+    from local.engine import LOCAL_STACK, Engine
+
+    region = str(Engine(Path(), paths).config_value(LOCAL_STACK, "aws:region") or DEFAULT_REGION)
+    deployed = paths.region.read_text() if paths.region.exists() else region
+    if deployed != region:
+        raise SessionFailed(
+            f"aws:region in Pulumi.local.yaml is {region}, but the local stack is deployed in {deployed}: "
+            "set it back, or delete the local stack with `make clean`"
+        )
+    paths.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    paths.region.write_text(region)
+    return region
+
+
+def _check_port(port: int) -> None:
+    # Told now, before anything has been started for nothing.
+    if not _is_free(port):
+        raise SessionFailed(
+            f"port {port} is in use: stop what listens there, or choose another one, as in make up PORT=9090"
+        )
 
 
 def _is_free(port: int) -> bool:

@@ -117,6 +117,10 @@ class Engine:
         with _failures("writing the state", shown=False):
             self._stack(stack).import_stack(automation.Deployment(version=3, deployment=dict(deployment)))
 
+    def config_value(self, stack: str, key: str) -> Any:
+        """A value of the stack's configuration as it is written; None when it isn't. Raises `EngineFailed`."""
+        return self._config(stack).get(key)
+
     def unlock(self, stack: str = LOCAL_STACK) -> None:
         """Takes away the lock that a killed engine has left behind. Only for who knows that no engine runs."""
         shutil.rmtree(

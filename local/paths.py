@@ -51,6 +51,17 @@ class LocalPaths:
         """How a second terminal finds the running session (JSON)."""
         return self.folder / "session.json"
 
+    @property
+    def region(self) -> Path:
+        """The region that the deployed stack is in."""
+        return self.folder / "region"
+
+    def entries(self) -> list[Path]:
+        """Everything that the local stack makes in the folder, and nothing else that may lie there."""
+        names = "cloud efs images logs passphrase pulumi-home revisions.json runner.lock state tasks workspace"
+        own = [self.lock, self.deploy_lock, self.session, self.region]
+        return [path for path in [*(self.folder / name for name in names.split()), *own] if path.exists()]
+
 
 def local_paths() -> LocalPaths:
     """The checkout's `.local` folder, or the one that `LOCAL_DIR` names."""

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +20,11 @@ from local.images import Images
 from local.paths import PROJECT_ROOT, LocalPaths
 from local.restore import open_secrets
 from local.runner import Runner, RunnerError
+from local.session_lock import SessionFailed, only_session
 from local.welcome import Facts, welcome
 
 _STATUS_SECONDS = 0.5
 _INTERRUPTED = 130
-
-
-class SessionFailed(Exception):
-    """The stack could not be brought up; the message says why."""
 
 
 @dataclass
@@ -208,15 +202,3 @@ async def _end(engine: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(engine.wait(), seconds)
             return
-
-
-@contextmanager
-def only_session(paths: LocalPaths) -> Iterator[None]:
-    """Holds the checkout's session lock. Raises `SessionFailed` when another session has it."""
-    paths.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with paths.lock.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SessionFailed("`make up` is running for this checkout already: use it, or stop it first") from None
-        yield

@@ -39,7 +39,7 @@ def test_the_content_is_the_data_as_it_was_written() -> None:
     assert emails.content(replace(MESSAGE, body='{"é":1}')) == '{"é":1}'.encode()
 
 
-@pytest.mark.parametrize("body", ["", "{", "[]", "1", "null", "[" * 100_000])
+@pytest.mark.parametrize("body", ["", "{", "[]", "1", "null", '{"a":NaN}', '{"a":-Infinity}', "[" * 100_000])
 def test_what_is_no_object_is_refused(body: str) -> None:
     with pytest.raises(BadMessage):
         emails.content(replace(MESSAGE, body=body))

@@ -230,6 +230,25 @@ def test_a_queue_that_is_away_is_waited_for_and_then_worked_off() -> None:
     assert len(bucket.objects) == 3
 
 
+def test_once_the_queue_is_back_an_idle_worker_polls_without_pause() -> None:
+    class Counting(MemoryQueue):
+        polls = 0
+
+        def receive(self, most: int) -> list[Incoming]:
+            received = super().receive(most)
+            self.polls += 1
+            return received
+
+    queue = Counting()
+    queue.away = True
+    with working(queue, MemoryBucket()):
+        # Long enough for some failures in a row, each with a longer pause after it.
+        time.sleep(3)
+        assert queue.polls == 0
+        queue.away = False
+        wait_until(lambda: queue.polls > 100)
+
+
 # The worker as a process, against an AWS on this machine.
 
 
