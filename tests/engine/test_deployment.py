@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,7 @@ from local.deployment import engine_turn, reconcile
 from local.engine import EngineFailed, Secret
 from local.paths import PROJECT_ROOT
 from local.restore import open_secrets
-
-
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"still waiting for {what}"
-        time.sleep(0.1)
-
+from tests.engine.waiting import wait_for
 
 EMPTY: dict[str, Any] = {}
 

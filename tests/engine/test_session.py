@@ -15,6 +15,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,9 @@ import boto3
 import httpx2
 import pytest
 
+from tests.engine.waiting import wait_for
+
 JSON = {"Content-Type": "application/json"}
-
-
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {seconds} s still waiting for {what}")
-        time.sleep(0.1)
 
 
 def free_port() -> int:
@@ -99,19 +94,16 @@ class Up:
 
     def objects(self) -> list[str]:
         """The keys in the bucket, read as the printed lines say."""
-        s3 = boto3.client(
-            "s3",
-            endpoint_url=self.printed("AWS"),
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=self.printed("bucket"))
-        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
-        s3.close()
-        return keys
+        with self._s3() as s3:
+            pages = s3.get_paginator("list_objects_v2").paginate(Bucket=self.printed("bucket"))
+            return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
     def read_object(self, key: str) -> Any:
+        with self._s3() as s3:
+            return json.loads(s3.get_object(Bucket=self.printed("bucket"), Key=key)["Body"].read())
+
+    @contextmanager
+    def _s3(self) -> Iterator[Any]:
         s3 = boto3.client(
             "s3",
             endpoint_url=self.printed("AWS"),
@@ -119,9 +111,10 @@ class Up:
             aws_access_key_id="test",
             aws_secret_access_key="test",
         )
-        body = s3.get_object(Bucket=self.printed("bucket"), Key=key)["Body"].read()
-        s3.close()
-        return json.loads(body)
+        try:
+            yield s3
+        finally:
+            s3.close()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         self.process.send_signal(how)
