@@ -108,7 +108,7 @@ class Settings:
         valid=_always,
     )
     api_cpu: int = key(256, "CPU of an API task (1024 is a vCPU).", allowed=_CPU, valid=_always)
-    api_memory: int = key(512, "Memory of an API task in MiB.", allowed=_MEMORY, valid=_always)
+    api_memory: int = key(1024, "Memory of an API task in MiB.", allowed=_MEMORY, valid=_always)
     api_min_tasks: int = key(1, "Fewest API tasks.", allowed="1 to 1000", valid=_between(1, 1000))
     api_max_tasks: int = key(
         2, "Most API tasks; the same as the fewest fixes the number.", allowed="1 to 1000", valid=_between(1, 1000)
@@ -161,7 +161,7 @@ class Settings:
         valid=_empty_or(_CERTIFICATE),
     )
     worker_cpu: int = key(256, "CPU of a worker task (1024 is a vCPU).", allowed=_CPU, valid=_always)
-    worker_memory: int = key(512, "Memory of a worker task in MiB.", allowed=_MEMORY, valid=_always)
+    worker_memory: int = key(1024, "Memory of a worker task in MiB.", allowed=_MEMORY, valid=_always)
     worker_min_tasks: int = key(
         1,
         "Fewest worker tasks; 0 starts the first one when messages wait.",

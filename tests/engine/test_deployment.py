@@ -70,7 +70,7 @@ def test_the_token_is_in_no_file_of_the_state_in_plain(deployed_place: Any) -> N
 
 def test_changing_the_workers_cpu_replaces_one_task_definition_and_updates_one_service(place: Any) -> None:
     before = place.up()
-    after = place.up(workerCpu=512, workerMemory=1024)
+    after = place.up(workerCpu=512)
     assert touched(after.changes) == {"replace": 1, "update": 1}
     changed = changed_resources(before.resources, after.resources)
     assert changed == {"aws:ecs/taskDefinition:TaskDefinition": ["worker"], "aws:ecs/service:Service": ["worker"]}
