@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import shutil
-import socket
 import sys
 import threading
 import time
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 8080
 DEFAULT_CLOUD_PORT = 4566
-DEFAULT_REGION = "us-east-1"
 
 
 def say(line: str) -> None:
@@ -93,13 +91,14 @@ def _engine_path() -> Path:
 
 def _up(options: argparse.Namespace, paths: LocalPaths) -> int:
     from local.engine import EngineFailed
+    from local.runner.host import is_free
     from local.session import UpSession
 
     try:
         with only_session(paths):
             _check_port(options.port)
         executable = _engine_path()
-        cloud_port = options.cloud_port or (DEFAULT_CLOUD_PORT if _is_free(DEFAULT_CLOUD_PORT) else 0)
+        cloud_port = options.cloud_port or (DEFAULT_CLOUD_PORT if is_free(DEFAULT_CLOUD_PORT, "127.0.0.1") else 0)
         session = UpSession(executable, paths, options.port, cloud_port, _region(paths), say)
         return asyncio.run(session.run())
     except (SessionFailed, EngineFailed) as error:
@@ -211,6 +210,7 @@ def _engine_up(options: argparse.Namespace, paths: LocalPaths) -> int:
 def _region(paths: LocalPaths) -> str:
     """The region that the stack file names. Raises `SessionFailed` when the stack is deployed in another."""
     from local.engine import LOCAL_STACK, Engine
+    from local.providers.aws.place import DEFAULT_REGION
 
     region = str(Engine(Path(), paths).config_value(LOCAL_STACK, "aws:region") or DEFAULT_REGION)
     deployed = paths.region.read_text() if paths.region.exists() else region
@@ -225,21 +225,13 @@ def _region(paths: LocalPaths) -> str:
 
 
 def _check_port(port: int) -> None:
+    from local.runner.host import is_free
+
     # Told now, before anything has been started for nothing.
-    if not _is_free(port):
+    if not is_free(port, "127.0.0.1"):
         raise SessionFailed(
             f"port {port} is in use: stop what listens there, or choose another one, as in make up PORT=9090"
         )
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def reconcile(engine: Engine, deployment: Mapping[str, Any], endpoint: str, *, r
     return unfinished
 
 
-def deploy(engine: Engine, *, quiet: bool = False) -> Deployed:
+def deploy(engine: Engine) -> Deployed:
     """Runs `up`. The caller holds the engine's turn. Raises `EngineFailed`."""
-    changes = engine.up(quiet=quiet)
+    changes = engine.up()
     return Deployed(engine.deployment().get("resources") or [], changes)

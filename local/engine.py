@@ -53,12 +53,12 @@ class Engine:
     root: Path = PROJECT_ROOT
     output: Output = print
 
-    def up(self, stack: str = LOCAL_STACK, *, quiet: bool = False) -> Mapping[str, int]:
+    def up(self, stack: str = LOCAL_STACK) -> Mapping[str, int]:
         """Deploys the stack. Returns how many resources were created, updated, … Raises `EngineFailed`."""
-        with _failures("the deployment", shown=not quiet):
+        with _failures("the deployment", shown=True):
             result = self._stack(stack).up(
-                on_output=self._line(quiet, _MOST_RESOURCES),
-                on_error=self._line(quiet),
+                on_output=self._line(most=_MOST_RESOURCES),
+                on_error=self._line(),
                 suppress_progress=True,
                 color="never",
             )
@@ -89,18 +89,11 @@ class Engine:
             self._stack(stack).preview(on_event=note, suppress_progress=True, color="never")
         return steps
 
-    def destroy(self, stack: str = LOCAL_STACK, *, quiet: bool = False) -> None:
+    def destroy(self, stack: str = LOCAL_STACK) -> None:
         """Deletes everything that the stack has deployed; the stack itself stays, empty."""
-        with _failures("the deletion", shown=not quiet):
+        with _failures("the deletion", shown=True):
             self._stack(stack).destroy(
-                on_output=self._line(quiet), on_error=self._line(quiet), suppress_progress=True, color="never"
-            )
-
-    def refresh(self, stack: str = LOCAL_STACK, *, quiet: bool = False) -> None:
-        """Brings the state to what exists."""
-        with _failures("the refresh", shown=not quiet):
-            self._stack(stack).refresh(
-                on_output=self._line(quiet), on_error=self._line(quiet), suppress_progress=True, color="never"
+                on_output=self._line(), on_error=self._line(), suppress_progress=True, color="never"
             )
 
     def deployment(self, stack: str = LOCAL_STACK) -> dict[str, Any]:
@@ -257,7 +250,7 @@ class Engine:
     def _home(self) -> Path:
         return self.paths.folder / "pulumi-home"
 
-    def _line(self, quiet: bool, most: int | None = None) -> Output:
+    def _line(self, quiet: bool = False, most: int | None = None) -> Output:
         return (lambda line: None) if quiet else Transcript(self.output, most).line
 
 

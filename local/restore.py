@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from local.providers.aws.place import place_in
 from local.providers.aws.real import REAL, Clients, Real
-
-_SECRET_KEY = "4dabf18193072939515e22adb298388d"
+from local.runner.stack import reveal
 
 
 def put_back(resources: Iterable[Mapping[str, Any]], endpoint: str) -> int:
@@ -20,7 +18,7 @@ def put_back(resources: Iterable[Mapping[str, Any]], endpoint: str) -> int:
         kind = kinds.of(resource)
         # What is only waiting to be deleted (`delete`) was replaced: it must exist too until the engine deletes it.
         if kind is not None:
-            kind.put(open_secrets(resource.get("inputs") or {}))
+            kind.put(reveal(resource.get("inputs") or {}))
             count += 1
     return count
 
@@ -36,22 +34,11 @@ def undo_unfinished(deployment: Mapping[str, Any], endpoint: str) -> list[str]:
         resource = operation["resource"]
         kind = kinds.of(resource)
         if kind is not None and operation["type"] == "creating":
-            kind.undo(open_secrets(resource.get("inputs") or {}))
+            kind.undo(reveal(resource.get("inputs") or {}))
         elif operation["type"] in {"deleting", "updating"}:
             put_back([kept for kept in deployment.get("resources") or [] if kept["urn"] == resource["urn"]], endpoint)
         undone.append(str(resource["urn"]))
     return undone
-
-
-def open_secrets(value: Any) -> Any:
-    """A value of an exported state with its secrets in plain."""
-    if isinstance(value, Mapping):
-        if _SECRET_KEY in value:
-            return json.loads(value["plaintext"])
-        return {key: open_secrets(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [open_secrets(item) for item in value]
-    return value
 
 
 class _Kinds:

@@ -18,8 +18,8 @@ from local.control import ControlServer, Report, Session
 from local.deployment import Deployed, Resources
 from local.images import Images
 from local.paths import PROJECT_ROOT, LocalPaths
-from local.restore import open_secrets
 from local.runner import Runner, RunnerError
+from local.runner.stack import reveal
 from local.session_lock import SessionFailed, only_session
 from local.welcome import Facts, welcome
 
@@ -184,7 +184,7 @@ class UpSession:
         stopping.cancel()
 
     def _facts(self, cloud: CloudProcess, deployed: Deployed, port: int) -> Facts:
-        outputs = open_secrets(deployed.outputs)
+        outputs = reveal(deployed.outputs)
         token = None
         if outputs.get("tokenParameter"):
             answer = cloud.client("ssm").get_parameter(Name=outputs["tokenParameter"], WithDecryption=True)

@@ -12,6 +12,8 @@ from local.cloud.actions import Account, role_name
 # What people try first against an AWS on their own machine; the server listens on loopback only.
 OPERATOR_ACCESS_KEY_ID = "test"
 OPERATOR_SECRET_ACCESS_KEY = "test"
+# The account of the embedded AWS; it says itself that it is none of anybody's.
+ACCOUNT_ID = "123456789012"
 
 _KEY_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 

@@ -26,12 +26,11 @@ from local.cloud.actions import Account
 from local.cloud.contents import Contents, neutralize_bucket_policies
 from local.cloud.gate import Gate
 from local.cloud.keeper import Keeper
-from local.cloud.principals import Principals
+from local.cloud.principals import ACCOUNT_ID, Principals
 from local.cloud.queues import Queues
 from local.cloud.refusal import refusal
 from local.cloud.request import CloudRequest, SignedScope
 
-ACCOUNT_ID = "123456789012"
 CONTROL_PREFIX = "/_local/"
 
 
@@ -115,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m local.cloud.server")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--region", default="us-east-1")
+    parser.add_argument("--region", required=True)
     options = parser.parse_args(arguments)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     application = EmbeddedCloud(options.folder, options.region)

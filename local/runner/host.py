@@ -37,7 +37,7 @@ class Host:
     def take_port(self) -> int:
         """A free port, kept from other tasks until `return_port`. Raises RunnerError when there is none."""
         for port in random.sample(_PORTS, 200):
-            if port not in self._ports_in_use and _is_free(port):
+            if port not in self._ports_in_use and is_free(port, "0.0.0.0"):
                 self._ports_in_use.add(port)
                 return port
         raise RunnerError(f"no free port among 200 of {_PORTS.start} to {_PORTS.stop - 1}: stop what uses them")
@@ -46,11 +46,12 @@ class Host:
         self._ports_in_use.discard(port)
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int, address: str) -> bool:
+    """Whether nothing listens on the port of this address of the machine."""
     with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("0.0.0.0", port))
+            probe.bind((address, port))
         except OSError:
             return False
     return True

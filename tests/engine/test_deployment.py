@@ -17,7 +17,7 @@ import pytest
 from local.deployment import engine_turn, reconcile
 from local.engine import EngineFailed, Secret
 from local.paths import PROJECT_ROOT
-from local.restore import open_secrets
+from local.runner.stack import reveal
 from tests.engine.waiting import wait_for
 
 EMPTY: dict[str, Any] = {}
@@ -57,7 +57,7 @@ def test_what_the_state_says_exists_does_exist(deployed_place: Any) -> None:
 
 def test_the_token_is_in_no_file_of_the_state_in_plain(deployed_place: Any) -> None:
     place, deployed = deployed_place
-    name = open_secrets(deployed.outputs)["tokenParameter"]
+    name = reveal(deployed.outputs)["tokenParameter"]
     token = place.cloud.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]
     assert token["Type"] == "SecureString"
     assert len(token["Value"]) >= 32
@@ -123,7 +123,7 @@ def ids(resources: Any, kind: str) -> set[str]:
 
 def test_destroy_leaves_nothing(place: Any) -> None:
     deployed = place.up()
-    bucket = open_secrets(deployed.outputs)["bucket"]
+    bucket = reveal(deployed.outputs)["bucket"]
     # Outside production a bucket goes with what is in it.
     place.cloud.client("s3").put_object(Bucket=bucket, Key="emails/a.json", Body=b"{}")
     assert place.cloud.control("inventory") != EMPTY
@@ -183,7 +183,7 @@ def processes_that_name(folder: str) -> list[str]:
 def test_the_embedded_aws_comes_back_as_the_state_says(place: Any) -> None:
     deployed = place.up()
     before = place.cloud.control("inventory")
-    outputs = open_secrets(deployed.outputs)
+    outputs = reveal(deployed.outputs)
     place.cloud.client("s3").put_object(Bucket=outputs["bucket"], Key="emails/a.json", Body=b"{}")
     token = place.cloud.client("ssm").get_parameter(Name=outputs["tokenParameter"], WithDecryption=True)["Parameter"][
         "Value"
@@ -201,7 +201,7 @@ def test_the_embedded_aws_comes_back_as_the_state_says(place: Any) -> None:
 
 def test_a_token_from_the_configuration_is_taken_and_changed(place: Any) -> None:
     def token(deployed: Any) -> str:
-        name = open_secrets(deployed.outputs)["tokenParameter"]
+        name = reveal(deployed.outputs)["tokenParameter"]
         return str(place.cloud.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"])
 
     assert token(place.up(apiToken=Secret("first-token-0123456789"))) == "first-token-0123456789"
@@ -271,7 +271,7 @@ def test_the_deployed_image_keeps_what_it_was_built_from(deployed_place: Any) ->
     digest = reference.rpartition("@sha256:")[2]
     assert (place.paths.images / digest / "service" / "__main__.py").is_file()
     definitions = [
-        open_secrets(r["outputs"]) for r in deployed.resources if r["type"] == "aws:ecs/taskDefinition:TaskDefinition"
+        reveal(r["outputs"]) for r in deployed.resources if r["type"] == "aws:ecs/taskDefinition:TaskDefinition"
     ]
     images = {container["image"] for d in definitions for container in json.loads(d["containerDefinitions"])}
     assert images == {reference}

@@ -9,7 +9,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local.restore import open_secrets
+from local.runner.stack import reveal
 
 
 class Task:
@@ -17,9 +17,9 @@ class Task:
 
     def __init__(self, deployed_place: Any, family: str) -> None:
         self.place, deployed = deployed_place
-        self.outputs = open_secrets(deployed.outputs)
+        self.outputs = reveal(deployed.outputs)
         [definition] = [
-            open_secrets(r["outputs"])
+            reveal(r["outputs"])
             for r in deployed.resources
             if r["type"] == "aws:ecs/taskDefinition:TaskDefinition" and str(r["urn"]).endswith(f"::{family}")
         ]

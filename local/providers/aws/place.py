@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from local.cloud.principals import ACCOUNT_ID
+
 DEFAULT_REGION = "us-east-1"
-# The account of the embedded AWS; it says itself that it is none of anybody's.
-ACCOUNT_ID = "123456789012"
 _PARTITIONS = {
     "cn-": "aws-cn",
     "us-gov-": "aws-us-gov",
