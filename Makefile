@@ -1,6 +1,6 @@
 # `make` alone prints what there is. Every target does the set-up that it needs.
 .DEFAULT_GOAL := help
-.PHONY: help up deploy preview test check clean
+.PHONY: help up deploy preview test check bench clean
 
 PYTHON ?= python3
 PORT ?= 8080
@@ -14,6 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
+READY_BENCH := $(VENV)/.ready-bench
 
 help:
 	@echo "make up                  the whole stack on this machine, until Ctrl-C (PORT=8080, AWS_PORT=4566)"
@@ -21,6 +22,7 @@ help:
 	@echo "make preview STACK=prod  plan a stack: no account, no credentials"
 	@echo "make test                every test, through the real engine"
 	@echo "make check               ruff and mypy"
+	@echo "make bench               this service beside its peers, on one core each (some 15 minutes; needs Go)"
 	@echo "make clean               delete the local stack with everything it has stored, and the virtual environment"
 
 $(READY): requirements.txt service/requirements.txt
@@ -35,6 +37,11 @@ $(READY_DEV): $(READY) requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+$(READY_BENCH): $(READY) requirements-bench.txt
+	@echo "installing the pinned packages of the benchmark into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@
+
 up: $(READY)
 	@exec $(BIN)/python -m local up --port $(PORT) $(if $(AWS_PORT),--cloud-port $(AWS_PORT))
 
@@ -47,12 +54,15 @@ preview: $(READY)
 
 test: $(READY_DEV)
 	@$(BIN)/python -m local setup
-	@exec $(BIN)/python -m pytest
+	@exec $(BIN)/python -m pytest --cov --cov-report=term
 
 check: $(READY_DEV)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+bench: $(READY_BENCH)
+	@exec $(BIN)/python -m bench $(ONLY:%=--only %)
 
 clean:
 	@$(PYTHON) -m local clean

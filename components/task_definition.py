@@ -34,7 +34,8 @@ class Task:
     """What a workload runs.
 
     `command` goes to the image's entry point; `environment` is for what no use says; `stop_timeout_seconds` (1 to
-    120) is the time between SIGTERM and SIGKILL, told to the process as `STOP_TIMEOUT_SECONDS`.
+    120) is the time between SIGTERM and SIGKILL, told to the process as `STOP_TIMEOUT_SECONDS`. The process is also told
+    `METRICS_NAMESPACE`, which is `<project>/<stack>`.
     """
 
     image: Image
@@ -164,6 +165,8 @@ class TaskDefinition(Component):
             # Fargate tells the region too; said here, so that it does not depend on the platform's version.
             "AWS_REGION": self._cluster.place.region,
             "STOP_TIMEOUT_SECONDS": str(task.stop_timeout_seconds),
+            # Two stacks in one account must not count into one metric.
+            "METRICS_NAMESPACE": f"{pulumi.get_project()}/{pulumi.get_stack()}",
             **({"PORT": str(self._port)} if self._port else {}),
             **{key: value for use in task.uses for key, value in use.environment.items()},
             **task.environment,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pulumi
 
@@ -12,6 +13,7 @@ from components.component import Component, Overrides
 from components.ecs_service import create_service
 from components.errors import ArgumentError, Mistake
 from components.fargate import Size
+from components.iam import Statement
 from components.image import Image
 from components.task_definition import Task, TaskDefinition
 from components.task_network import TaskNetwork
@@ -19,7 +21,7 @@ from components.uses import Use
 
 
 class WorkerService(Component):
-    """An ECS service without a port, scaled on its queue's backlog.
+    """An ECS service without a port, scaled on its queue's backlog. Its tasks may protect themselves from scale-in.
 
     `spot_percent` (0 to 100) is the share of tasks on Fargate Spot, which AWS may stop on two minutes' notice: a worker
     hands back what it has. Raises ArgumentError for arguments that cannot work.
@@ -51,6 +53,7 @@ class WorkerService(Component):
         )
         _check(name, task, spot_percent)
         super().__init__(name, overrides=overrides, opts=opts)
+        task = replace(task, uses=(*task.uses, _protecting_itself(name, cluster)))
         self.definition = TaskDefinition(name, cluster=cluster, task=task, opts=self.options())
         self.task_network = TaskNetwork(name, network=cluster.network, uses=task.uses, opts=self.options())
         scaled = scaling.min < scaling.max
@@ -68,6 +71,16 @@ class WorkerService(Component):
             scale_on_backlog(name, scaling, cluster=cluster, service=self.service, options=self.options)
         self.service_name = self.service.name
         self.finish({"service_name": self.service_name})
+
+
+def _protecting_itself(name: str, cluster: Cluster) -> Use:
+    """What a busy task needs to keep itself out of a scale-in, by the ECS agent and with its own role.
+
+    The role can't name one task, since a task's id is not known before it runs: it is every task of this cluster.
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-scale-in-protection-endpoint.html
+    """
+    tasks = cluster.place.arn("ecs", pulumi.Output.concat("task/", cluster.cluster_name, "/*"))
+    return Use(source=name, statements=(Statement(actions=("ecs:UpdateTaskProtection",), resources=(tasks,)),))
 
 
 def _check(name: str, task: Task, spot_percent: int) -> None:

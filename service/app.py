@@ -1,36 +1,95 @@
-"""Puts the API together: routes, the one error shape, and what runs beside them."""
+"""Puts the API together: routes, what every request gets, and what runs beside them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
+import logging
 from collections.abc import AsyncIterator
-from http import HTTPStatus
+from typing import Any
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service import openapi
+from service.docs import DocsRoutes
 from service.edge import Edge
-from service.errors import InternalError, MethodNotAllowed, NoSpace, NotFound, Problem, to_response
 from service.files import FileRoutes
 from service.health import HealthRoutes, StorageProbe
+from service.heap import Heap
 from service.ingest import IngestRoutes
 from service.lifecycle import Lifecycle
+from service.logs import Lines
+from service.metrics import Metrics
+from service.openapi import OpenApiRoutes
 from service.queues import Outbox
 from service.sender import Sender
 from service.settings import ApiSettings
 from service.storage import FileStore
-from service.threads import Threads
+from service.threads import PoolClosed, Threads
 from service.tokens import Tokens
 
-# EFS answers EDQUOT for its own limits of a client: open files, users, locks.
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-# Not a status of HTTP: it only ever reaches the log, since the client has gone.
-CLIENT_GONE = 499
+_log = logging.getLogger("service.app")
+
+
+def create_router(
+    settings: ApiSettings,
+    *,
+    store: FileStore,
+    outbox: Outbox,
+    tokens: Tokens,
+    aws_threads: Threads,
+    lifecycle: Lifecycle,
+    metrics: Metrics,
+    probe: StorageProbe | None = None,
+) -> Router:
+    """The routes, and what has to run while they do."""
+    bound = settings.files_timeout_seconds
+    readers = Threads("readers", settings.files_threads, bound_seconds=bound)
+    writers = Threads("writers", settings.files_threads, bound_seconds=bound)
+    heap = Heap()
+    probe = probe or StorageProbe(store.probe)
+    probe.watch(readers, writers)
+    sender = Sender(outbox, aws_threads, metrics=metrics)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        beside = [asyncio.create_task(tokens.keep_current()), asyncio.create_task(heap.keep_trim(writers))]
+        for task in beside:
+            task.add_done_callback(_report)
+        try:
+            yield
+        finally:
+            for task in beside:
+                task.cancel()
+            probe.close()
+            # Waited for, within a bound: the parts of uploads that were cut off are removed there.
+            with contextlib.suppress(PoolClosed):
+                writers.forget(store.close)
+            await asyncio.to_thread(writers.close)
+            readers.close(wait=False)
+            aws_threads.close(wait=False)
+
+    description = openapi.describe(settings)
+    files = FileRoutes(store, tokens, settings, readers=readers, writers=writers, metrics=metrics, heap=heap)
+    return Router(
+        # The busiest first: they are tried in order.
+        [
+            *files.routes(),
+            *IngestRoutes(sender, tokens).routes(),
+            *HealthRoutes(probe, lifecycle).routes(),
+            *OpenApiRoutes(description).routes(),
+            *DocsRoutes(description).routes(),
+        ],
+        # A redirect is no answer to an upload: its body would have to be sent twice.
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("a task beside the API has ended", exc_info=error)
 
 
 def create_app(
@@ -42,78 +101,29 @@ def create_app(
     aws_threads: Threads,
     lifecycle: Lifecycle | None = None,
     probe: StorageProbe | None = None,
+    metrics: Metrics | None = None,
+    lines: Lines | None = None,
 ) -> ASGIApp:
     """The API as an ASGI application. ``store`` is prepared and ``tokens`` loaded already."""
     lifecycle = lifecycle or Lifecycle()
-    probe = probe or StorageProbe(store.probe)
-    file_threads = Threads("files", settings.files_threads)
-    sender = Sender(outbox, aws_threads)
-
-    @contextlib.asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        refreshing = asyncio.create_task(tokens.keep_current())
-        try:
-            yield
-        finally:
-            refreshing.cancel()
-            probe.close()
-            # Waited for: the parts of uploads that were cut off are removed there.
-            await asyncio.to_thread(file_threads.close)
-            aws_threads.close(wait=False)
-
-    app = Starlette(
-        routes=[
-            *HealthRoutes(probe, lifecycle).routes(),
-            *FileRoutes(store, file_threads, tokens, settings).routes(),
-            *IngestRoutes(sender, tokens).routes(),
-        ],
-        exception_handlers={
-            Problem: _problem,
-            HTTPException: _http_exception,
-            ClientDisconnect: _client_gone,
-            OSError: _os_error,
-            Exception: _unexpected,
-        },
-        lifespan=lifespan,
+    metrics = metrics or Metrics("api")
+    router = create_router(
+        settings,
+        store=store,
+        outbox=outbox,
+        tokens=tokens,
+        aws_threads=aws_threads,
+        lifecycle=lifecycle,
+        metrics=metrics,
+        probe=probe,
     )
-    # A redirect is no answer to an upload: its body would have to be sent twice.
-    app.router.redirect_slashes = False
-    return Edge(app, lifecycle)
+    return Edge(_raising(router), lifecycle, metrics=metrics, lines=lines)
 
 
-async def _problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
-    return to_response(error, request.state.request_id)
+def _raising(router: Router) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # With this the router raises its 404 and 405, for ``Edge`` to answer, in place of answering them as plain text.
+        scope["app"] = router
+        await router(scope, receive, send)
 
-
-async def _http_exception(request: Request, error: Exception) -> Response:
-    """What Starlette itself raises: 404 for an unknown path, 405 for a method that a path has not."""
-    assert isinstance(error, HTTPException)
-    problem: Problem
-    if error.status_code == HTTPStatus.NOT_FOUND:
-        problem = NotFound(f"There is nothing at {request.url.path!r}.")
-    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
-        problem = MethodNotAllowed(
-            f"{request.method} is not possible here; allowed: {allowed}", headers={"Allow": allowed}
-        )
-    else:
-        raise error
-    return to_response(problem, request.state.request_id)
-
-
-async def _client_gone(_request: Request, _error: Exception) -> Response:
-    return Response(status_code=CLIENT_GONE)
-
-
-async def _os_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, OSError)
-    if error.errno not in NO_SPACE:
-        raise error
-    return to_response(NoSpace("The storage is full; nothing was stored."), request.state.request_id)
-
-
-async def _unexpected(request: Request, _error: Exception) -> Response:
-    """Starlette raises the error again after this answer, and ``Edge`` logs it."""
-    detail = "The request failed; the log has the reason under this instance."
-    return to_response(InternalError(detail), request.state.request_id)
+    return app

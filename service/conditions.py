@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
 
 from service.errors import PreconditionFailed, RangeNotSatisfiable
@@ -111,6 +112,8 @@ def _date(value: str | None) -> int | None:
     if value is None:
         return None
     try:
-        return int(parsedate_to_datetime(value).timestamp())
+        moment = parsedate_to_datetime(value)
+        # The oldest of the three forms has no zone; all are in UTC (RFC 9110, section 5.6.7).
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
         return None

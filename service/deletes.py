@@ -8,22 +8,25 @@ import threading
 import time
 from collections.abc import Callable
 
+from service.metrics import Metrics
 from service.queues import BATCH_ENTRIES, Inbox, Incoming, QueueAway
 
 _log = logging.getLogger("service.deletes")
 
 
 class Deleter:
-    """A thread that deletes. A message that can't be deleted comes back and makes the same object again."""
+    """Threads that delete. A message that can't be deleted comes back and makes the same object again."""
 
     def __init__(
         self,
         inbox: Inbox,
         done: Callable[[Incoming], None],
         *,
+        threads: int = 4,
         linger_seconds: float = 0.05,
         attempts: int = 4,
         pause_seconds: float = 0.2,
+        metrics: Metrics | None = None,
     ) -> None:
         """``done`` is called for every message once it is deleted or given up."""
         self._inbox = inbox
@@ -31,11 +34,15 @@ class Deleter:
         self._linger_seconds = linger_seconds
         self._attempts = attempts
         self._pause_seconds = pause_seconds
+        self._metrics = metrics or Metrics("worker")
         self._waiting: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="deletes")
+        self._gathering = threading.Lock()
+        self._ended = False
+        self._threads = [threading.Thread(target=self._run, name=f"deletes-{number}") for number in range(threads)]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def add(self, message: Incoming) -> None:
         self._waiting.put(message)
@@ -43,26 +50,31 @@ class Deleter:
     def close(self) -> None:
         """Returns once every message added so far is dealt with."""
         self._waiting.put(None)
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _run(self) -> None:
-        open_ = True
-        while open_:
-            first = self._waiting.get()
-            if first is None:
-                return
-            batch = [first]
-            until = time.monotonic() + self._linger_seconds
-            while len(batch) < BATCH_ENTRIES:
+        while batch := self._gather():
+            self._delete(batch)
+
+    def _gather(self) -> list[Incoming]:
+        """The next batch; empty at the end."""
+        batch: list[Incoming] = []
+        # One thread gathers at a time: several would share what comes, and each make a call for little.
+        with self._gathering:
+            until = float("inf")
+            while len(batch) < BATCH_ENTRIES and not self._ended:
                 try:
-                    message = self._waiting.get(timeout=max(0.0, until - time.monotonic()))
+                    message = self._waiting.get(timeout=max(0.0, until - time.monotonic()) if batch else None)
                 except queue.Empty:
                     break
                 if message is None:
-                    open_ = False
+                    self._ended = True
                     break
+                if not batch:
+                    until = time.monotonic() + self._linger_seconds
                 batch.append(message)
-            self._delete(batch)
+        return batch
 
     def _delete(self, batch: list[Incoming]) -> None:
         left = batch
@@ -71,9 +83,18 @@ class Deleter:
                 time.sleep(self._pause_seconds * 2 ** (attempt - 1))
             try:
                 # The call as a whole succeeds even when deletes in it fail.
-                left = self._inbox.delete(left)
+                failures = self._inbox.delete(left)
             except QueueAway as error:
                 _log.warning("messages could not be deleted", extra={"fields": {"reason": str(error)}})
+                continue
+            again = [failure.message for failure in failures if not failure.sender_fault]
+            self._metrics.add("Deleted", len(left) - len(failures))
+            for failure in failures:
+                if failure.sender_fault:
+                    # Its lease was lost; whoever has it now finds the object there and deletes it.
+                    fields = {"message_id": failure.message.message_id, "reason": failure.code}
+                    _log.warning("a message is another worker's by now", extra={"fields": fields})
+            left = again
             if not left:
                 break
         if left:

@@ -1,60 +1,68 @@
-"""Answers that carry a file's content."""
+"""Answers that carry a file's content in pieces."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
 
 from service.conditions import Span
+from service.plain import RawHeaders
 from service.storage import StoredFile
 from service.threads import Threads
 
-# The piece that is read at once; up to two of them are in memory for each download.
-DOWNLOAD_BYTES = 256 * 1024
+# A piece is read at once, the larger the faster, and up to two of each download are in memory. All downloads together
+# hold about so much, whether they are few and fast or many and slow.
+PIECES_BYTES = 64 * 1024 * 1024
+PIECE_BYTES = (32 * 1024, 1024 * 1024)
 
 
-class Whole(Response):
-    """Content that is in memory, under headers that are complete."""
+class Downloads:
+    """Counts the downloads under way, and shares the memory among them."""
 
-    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        self.raw_headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
+    def __init__(self) -> None:
+        self.under_way = 0
+
+    @property
+    def piece_bytes(self) -> int:
+        least, most = PIECE_BYTES
+        return max(least, min(most, PIECES_BYTES // (2 * self.under_way + 2)))
 
 
-class Download(Whole):
-    """A span of an open file, read ahead by one piece while the piece before is sent."""
+async def download(
+    file: StoredFile,
+    span: Span,
+    threads: Threads,
+    downloads: Downloads,
+    status: int,
+    headers: RawHeaders,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """Sends ``span`` of ``file``, read ahead by one piece while the piece before is sent, and closes the file."""
+    # The server drops what is sent to a client that has gone; without this, all of the file would be read.
+    gone = asyncio.create_task(_until_disconnect(receive))
 
-    def __init__(self, file: StoredFile, span: Span, threads: Threads, status: int, headers: Mapping[str, str]) -> None:
-        super().__init__(b"", status, headers)
-        self._file = file
-        self._span = span
-        self._threads = threads
+    def read(position: int) -> asyncio.Future[bytes]:
+        return threads.start(file.read, Span(position, min(position + downloads.piece_bytes, span.stop)))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # The server drops what is sent to a client that has gone; without this, all of the file would be read.
-        gone = asyncio.create_task(_until_disconnect(receive))
-        try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            position = self._span.start
-            ahead = self._start(position)
-            while not gone.done():
-                content = await ahead
-                position += len(content)
-                more = position < self._span.stop
-                if more:
-                    ahead = self._start(position)
-                await send({"type": "http.response.body", "body": content, "more_body": more})
-                if not more:
-                    return
-        finally:
-            gone.cancel()
-            self._threads.forget(self._file.close)
-
-    def _start(self, position: int) -> asyncio.Future[bytes]:
-        stop = min(position + DOWNLOAD_BYTES, self._span.stop)
-        return self._threads.start(self._file.read, Span(position, stop))
+    try:
+        ahead = read(span.start)
+        # The first piece before the status: a file that can't be read is then still told as an error.
+        await asyncio.wait((ahead,))
+        content = ahead.result()
+        position = span.start + len(content)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        while position < span.stop and not gone.done():
+            ahead = read(position)
+            await send({"type": "http.response.body", "body": content, "more_body": True})
+            content = await ahead
+            position += len(content)
+        if not gone.done():
+            await send({"type": "http.response.body", "body": content, "more_body": False})
+    finally:
+        gone.cancel()
+        threads.forget(file.close)
 
 
 async def _until_disconnect(receive: Receive) -> None:

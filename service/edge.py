@@ -1,7 +1,8 @@
 """The outermost layer of the API: what every request gets, whatever route it takes and however it ends.
 
 - a request id, taken from ``X-Request-ID`` or made, answered and logged
-- one log line
+- one log line, and its share of the metrics
+- an answer to every error, in the one shape of ``errors``
 - an answer, also when the process is about to end
 - ``Connection: close`` while draining, so that clients move to another task before this one's connections end
 - a lingering close when a body is refused unread: closing at once would reset the connection, and the client, still
@@ -12,81 +13,142 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
+import random
 import re
-import secrets
 import time
+from functools import lru_cache
+from http import HTTPStatus
 
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import Unavailable, to_response
+from service.errors import (
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    NotImplementedCoding,
+    Problem,
+    Unavailable,
+    storage_problem,
+    to_response,
+)
 from service.lifecycle import Lifecycle
+from service.logs import Clock, Lines
+from service.metrics import Metrics
+from service.threads import CallHangs, PoolClosed
 
 LINGER_SECONDS = 2.0
 # So much of a refused body is read and dropped without closing the connection.
 SMALL_BODY_BYTES = 64 * 1024
+# Not a status of HTTP: it only ever reaches the log, since the client has gone.
+CLIENT_GONE = 499
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
-_TRACE_ROOT = re.compile(r"Root=([0-9A-Za-z-]{1,64})", re.ASCII)
+# The load balancer's own, which is the one to look for in its access log; else the caller's (W3C Trace Context).
+_TRACE_ROOT = re.compile(rb"Root=([0-9A-Za-z-]{1,64})")
+_TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _log = logging.getLogger("service.request")
+_clock = Clock()
+# A request id is no secret, and asking the kernel for each is a tenth of the cost of a small download.
+_random = random.Random()
 
 
 class Edge:
-    def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
-        self._app = app
-        self._lifecycle = lifecycle
+    """``lines``, if given, takes the log lines of requests past the logging library, which costs more than they do."""
+
+    def __init__(
+        self, app: ASGIApp, lifecycle: Lifecycle, *, metrics: Metrics | None = None, lines: Lines | None = None
+    ) -> None:
+        self.app = app
+        self.lifecycle = lifecycle
+        self.metrics = metrics or Metrics("api")
+        self.lines = lines
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send, self._lifecycle)
-        scope.setdefault("state", {})["request_id"] = exchange.request_id
+        exchange = _Exchange(self, scope, receive, send)
         error: BaseException | None = None
         try:
-            await self._app(scope, exchange.receive, exchange.send)
+            if exchange.unknown_coding is not None:
+                raise NotImplementedCoding(exchange.unknown_coding)
+            await self.app(scope, exchange.receive, exchange.send)
+        except Problem as problem:
+            await exchange.answer(problem)
+        except ClientDisconnect:
+            exchange.status = exchange.status or CLIENT_GONE
         except asyncio.CancelledError as cancelled:
-            if not self._lifecycle.draining:
+            if not self.lifecycle.draining:
                 raise
             # The server gives up on requests that outlast the stop timeout; this is the last word they get.
             error = cancelled
-            await exchange.answer(to_response(Unavailable("The service is stopping; try again."), exchange.request_id))
+            await exchange.answer(Unavailable("The service is stopping; try again."))
         except Exception as failure:
-            error = failure  # answered already, if it still could be
+            answer, is_expected = _problem(failure, scope)
+            error = None if is_expected else failure
+            await exchange.answer(answer)
         finally:
-            exchange.log(error)
+            exchange.end(error)
 
 
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, lifecycle: Lifecycle) -> None:
+    __slots__ = (
+        "_began",
+        "_body_ended",
+        "_bytes_in",
+        "_bytes_out",
+        "_declared",
+        "_edge",
+        "_linger",
+        "_receive",
+        "_scope",
+        "_send",
+        "_trace",
+        "request_id",
+        "status",
+        "unknown_coding",
+    )
+
+    def __init__(self, edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
+        self._began = time.perf_counter()
+        self._edge = edge
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._lifecycle = lifecycle
-        self._began = time.perf_counter()
-        self._status = 0
         self._bytes_in = 0
         self._bytes_out = 0
         self._linger = False
         self._declared: int | None = None
         self._body_ended = True
         self._trace: str | None = None
+        self.status = 0
         self.request_id = ""
+        self.unknown_coding: str | None = None
         for name, value in scope["headers"]:
-            if name == b"x-request-id":
-                if _REQUEST_ID.fullmatch(value):
-                    self.request_id = value.decode()
-            elif name == b"content-length":
+            if name == b"content-length":
                 self._declared = int(value)
                 self._body_ended = self._declared == 0
+            elif name == b"x-request-id":
+                if _REQUEST_ID.fullmatch(value):
+                    self.request_id = value.decode()
+            elif name == b"x-amzn-trace-id":
+                found = _TRACE_ROOT.search(value)
+                self._trace = found[1].decode() if found else self._trace
+            elif name == b"traceparent" and self._trace is None:
+                found = _TRACE_PARENT.match(value)
+                self._trace = found[1].decode() if found else None
             elif name == b"transfer-encoding":
                 self._body_ended = False
-            elif name == b"x-amzn-trace-id":
-                found = _TRACE_ROOT.search(value.decode("latin-1"))
-                self._trace = found[1] if found else None
-        self.request_id = self.request_id or secrets.token_hex(16)
+                if value.strip().lower() != b"chunked":
+                    self.unknown_coding = value.decode("latin-1")
+        self.request_id = self.request_id or f"{_random.getrandbits(128):032x}"
+        scope.setdefault("state", {})["request_id"] = self.request_id
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -99,15 +161,15 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._status = message["status"]
+            self.status = message["status"]
             headers = [*message["headers"], (b"x-request-id", self.request_id.encode())]
-            # A client that has stalled is not about to send what would reset the connection.
-            self._linger = self._status != 408 and self._has_much_unread()
-            if (self._linger or self._lifecycle.draining) and all(name != b"connection" for name, _ in headers):
+            if not self._body_ended:
+                # A client that has stalled is not about to send what would reset the connection.
+                self._linger = self.status != HTTPStatus.REQUEST_TIMEOUT and self._has_much_unread()
+            if (self._linger or self._edge.lifecycle.draining) and all(name != b"connection" for name, _ in headers):
                 headers.append((b"connection", b"close"))
-            await self._send({**message, "headers": headers})
-            return
-        if message["type"] == "http.response.body":
+            message["headers"] = headers
+        elif message["type"] == "http.response.body":
             if self._scope["method"] != "HEAD":
                 self._bytes_out += len(message.get("body", b""))
             if self._linger and not message.get("more_body", False):
@@ -116,28 +178,52 @@ class _Exchange:
                 message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
 
-    async def answer(self, response: ASGIApp) -> None:
-        """Sends ``response`` if none was begun."""
-        if not self._status:
-            await response(self._scope, self.receive, self.send)
+    async def answer(self, problem: Problem) -> None:
+        """Answers ``problem`` if no answer was begun."""
+        if not self.status:
+            await to_response(problem, self.request_id)(self._scope, self.receive, self.send)
 
-    def log(self, error: BaseException | None) -> None:
-        route = self._scope.get("route")
+    def end(self, error: BaseException | None) -> None:
+        """Logs and counts."""
+        route = getattr(self._scope.get("route"), "path", None)
+        milliseconds = (time.perf_counter() - self._began) * 1000
+        self._edge.metrics.request(
+            route or "none", milliseconds, self._bytes_in, self._bytes_out, failed=self.status >= 500
+        )
+        level = _level(self.status, error)
+        if not _log.isEnabledFor(level):
+            return
+        lines = self._edge.lines
+        if lines is not None and error is None:
+            name = "info" if level == logging.INFO else logging.getLevelName(level).lower()
+            lines.write(self._line(name, route, milliseconds))
+            return
         fields: dict[str, object] = {
             "request_id": self.request_id,
             "trace_id": self._trace,
-            "route": getattr(route, "path", None),
+            "route": route,
             "method": self._scope["method"],
-            "status": self._status,
+            "status": self.status,
             "bytes_in": self._bytes_in,
             "bytes_out": self._bytes_out,
-            "ms": round((time.perf_counter() - self._began) * 1000, 2),
+            "ms": round(milliseconds, 2),
         }
-        _log.log(_level(self._status, error), "request", exc_info=error, extra={"fields": fields})
+        _log.log(level, "request", exc_info=error, extra={"fields": fields})
+
+    def _line(self, level: str, route: str | None, milliseconds: float) -> str:
+        """The line that the logging library would make, made in a tenth of the time.
+
+        Request and trace ids have been checked for what they consist of; methods and routes are written once as JSON.
+        """
+        return (
+            f'{{"time": "{_clock.text(time.time())}", "level": "{level}", "logger": "service.request", '
+            f'"message": "request", "request_id": "{self.request_id}", '
+            f'"trace_id": {_as_json(self._trace)}, "route": {_as_json(route)}, '
+            f'"method": {_as_json(self._scope["method"])}, "status": {self.status}, "bytes_in": {self._bytes_in}, '
+            f'"bytes_out": {self._bytes_out}, "ms": {milliseconds:.2f}}}'
+        )
 
     def _has_much_unread(self) -> bool:
-        if self._body_ended:
-            return False
         return self._declared is None or self._declared - self._bytes_in > SMALL_BODY_BYTES
 
     async def _drop_body(self) -> None:
@@ -147,7 +233,30 @@ class _Exchange:
                     await self.receive()
 
 
+@lru_cache(maxsize=256)
+def _as_json(text: str | None) -> str:
+    return json.dumps(text)
+
+
+def _problem(error: Exception, scope: Scope) -> tuple[Problem, bool]:
+    """What to answer to an error that is no Problem yet, and whether it is an ordinary one."""
+    if isinstance(error, HTTPException):
+        # What Starlette's router raises for an unknown path, and for a method that a path has not.
+        if error.status_code == HTTPStatus.NOT_FOUND:
+            return NotFound(f"There is nothing at {scope['path']!r}."), True
+        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+        detail = f"{scope['method']} is not possible here; allowed: {allowed}"
+        return MethodNotAllowed(detail, headers={"Allow": allowed}), True
+    if isinstance(error, CallHangs):
+        return Unavailable(f"The storage does not answer ({error}); try again.", retry_after_seconds=5), False
+    if isinstance(error, PoolClosed):
+        return Unavailable("The service is stopping; try again."), True
+    if isinstance(error, OSError):
+        return storage_problem(error), False
+    return InternalError("The request failed; the log has the reason under this instance."), False
+
+
 def _level(status: int, error: BaseException | None) -> int:
-    if status == 503 and (error is None or isinstance(error, asyncio.CancelledError)):
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and (error is None or isinstance(error, asyncio.CancelledError)):
         return logging.WARNING  # too busy, or about to stop: said on purpose
     return logging.ERROR if error is not None or status >= 500 else logging.INFO

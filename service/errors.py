@@ -14,6 +14,7 @@
     ├── RangeNotSatisfiable   416     urn:problem:range-not-satisfiable
     ├── Invalid               422     urn:problem:invalid
     ├── InternalError         500     urn:problem:internal-error
+    ├── NotImplementedCoding  501     urn:problem:not-implemented
     ├── Unavailable           503     urn:problem:unavailable
     └── NoSpace               507     urn:problem:no-space
 
@@ -22,6 +23,7 @@ A route raises one of them and nothing else; the types are stable, so a client m
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from typing import ClassVar
@@ -108,6 +110,15 @@ class InternalError(Problem):
     status, slug, title = 500, "internal-error", "Internal error"
 
 
+class NotImplementedCoding(Problem):
+    """A transfer coding other than chunked: stored as it comes, the content would not be what the client means."""
+
+    status, slug, title = 501, "not-implemented", "Transfer coding not supported"
+
+    def __init__(self, coding: str) -> None:
+        super().__init__(f"Transfer-Encoding is {coding!r}; allowed: chunked", headers={"Connection": "close"})
+
+
 class Unavailable(Problem):
     status, slug, title = 503, "unavailable", "Service unavailable"
 
@@ -117,6 +128,18 @@ class Unavailable(Problem):
 
 class NoSpace(Problem):
     status, slug, title = 507, "no-space", "Insufficient storage"
+
+
+# EFS answers EDQUOT for its own limits of a client: open files, users, locks.
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def storage_problem(error: OSError) -> Problem:
+    """What a failure of the file system means to a client."""
+    if error.errno in _NO_SPACE:
+        return NoSpace("The storage is full; nothing was stored.")
+    reason = errno.errorcode.get(error.errno or 0, "an unknown error")
+    return Unavailable(f"The storage failed with {reason}; try again.", retry_after_seconds=5)
 
 
 def to_response(problem: Problem, request_id: str) -> Response:

@@ -1,6 +1,7 @@
 """``/arquivos``: files in, files out.
 
-Bodies pass through in pieces of bounded size; no file system call is made here, only handed to ``threads``.
+Bodies pass through in pieces of bounded size; no file system call is made here, only handed to threads. Reading and
+writing have threads of their own, so that uploads that wait for a disk don't hold up downloads.
 """
 
 from __future__ import annotations
@@ -8,98 +9,140 @@ from __future__ import annotations
 import asyncio
 import errno
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from urllib.parse import quote
+from functools import lru_cache
+from urllib.parse import parse_qs, quote
 
-from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute
+from starlette.types import Receive, Scope, Send
 
 from service import digests, ids
 from service.conditions import Span, check_preconditions, http_date, is_not_modified, select_span
-from service.downloads import DOWNLOAD_BYTES, Download, Whole
+from service.downloads import Downloads, download
 from service.errors import BadRequest, DigestMismatch, NotFound, Problem, Stalled, TooLarge, Unavailable
+from service.heap import Heap
+from service.metrics import Metrics
+from service.plain import RawHeaders, answer, answer_json, header, route
 from service.record import Record
 from service.settings import ApiSettings
+from service.stalls import Stalls
 from service.storage import DigestError, FileStore, Part, Stored, StoredFile
 from service.threads import Threads
 from service.tokens import Tokens, bearer
 
 PAGE_LIMIT = 1000
-# Received bytes are handed to a thread in pieces of at least so much, and the next piece collects meanwhile.
-PIECE_BYTES = 128 * 1024
+# Received bytes are handed to a thread in pieces, and the next piece collects meanwhile. All uploads together hold no
+# more than so much, whether they are few and fast or many and slow.
+PIECES_BYTES = 8 * 1024 * 1024
+LARGEST_PIECE_BYTES = 256 * 1024
 # However steadily it trickles in: an upload must end well before the sweep takes its part for abandoned.
 LONGEST_UPLOAD_SECONDS = 12 * 3600
 UNTYPED = "application/octet-stream"
 
+_CONDITIONS = frozenset(
+    (b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range")
+)
 # What was uploaded must never act in a browser as if this service had written it.
-_SAFE_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+_SAFE_HEADERS: RawHeaders = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; sandbox"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
 
 
 class FileRoutes:
-    def __init__(self, store: FileStore, threads: Threads, tokens: Tokens, settings: ApiSettings) -> None:
+    """``readers`` and ``writers`` are for the file system alone. Closing them is left to who made them."""
+
+    def __init__(
+        self,
+        store: FileStore,
+        tokens: Tokens,
+        settings: ApiSettings,
+        *,
+        readers: Threads,
+        writers: Threads,
+        metrics: Metrics | None = None,
+        heap: Heap | None = None,
+    ) -> None:
         self._store = store
-        self._threads = threads
         self._tokens = tokens
         self._settings = settings
+        self._readers = readers
+        self._writers = writers
+        self._metrics = metrics or Metrics("api")
+        self._heap = heap or Heap()
+        self._stalls = Stalls(settings.files_stall_seconds)
         self._uploads = 0
+        self._downloads = Downloads()
 
     def routes(self) -> list[BaseRoute]:
         return [
-            # One route a path: Starlette's 405 names the methods of a single route only.
-            _route("/arquivos", {"GET": self._list, "POST": self._store_file}),
-            _route("/arquivos/{name}", {"GET": self._read, "DELETE": self._remove}),
+            route("/arquivos/{name}", {"GET": self._read, "DELETE": self._remove}),
+            route("/arquivos", {"GET": self._list, "POST": self._store_file}),
         ]
 
-    async def _authorize(self, request: Request) -> None:
+    async def _authorize(self, scope: Scope) -> None:
         if self._settings.files_auth == "token":
-            await self._tokens.check(bearer(request.headers.get("authorization")))
+            await self._tokens.check(bearer(header(scope, b"authorization")))
 
-    async def _list(self, request: Request) -> Response:
-        await self._authorize(request)
-        limit = _limit(request.query_params.get("limit"))
+    async def _list(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._authorize(scope)
+        query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        limit = _limit(query.get("limit", [None])[-1])
         after = None
-        if (given := request.query_params.get("after")) is not None and (after := ids.parse(given)) is None:
+        if (given := query.get("after", [None])[-1]) is not None and (after := ids.parse(given)) is None:
             raise BadRequest(f"after is {given!r}; allowed: a name from an earlier page")
-        found = await self._threads.run(self._store.page, after, limit + 1)
+        found = await self._readers.run(self._store.page, after, limit + 1)
         names = [f"{file_id}.txt" for file_id in found[:limit]]
         content: dict[str, object] = {"files": names}
-        headers = {"Cache-Control": "no-store"}
+        headers = [(b"cache-control", b"no-store")]
         if len(found) > limit:
             content["next"] = names[-1]
-            headers["Link"] = f'</arquivos?limit={limit}&after={quote(names[-1])}>; rel="next"'
-        return JSONResponse(content, headers=headers)
+            link = f'</arquivos?limit={limit}&after={quote(names[-1])}>; rel="next"'
+            headers.append((b"link", link.encode()))
+        await answer_json(send, 200, content, headers)
 
-    async def _store_file(self, request: Request) -> Response:
-        await self._authorize(request)
-        declared = _declared_length(request.headers)
+    async def _store_file(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._authorize(scope)
+        promised: bytes | None = None
+        declared: int | None = None
+        content_type = UNTYPED
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                declared = int(value)
+            elif name == b"content-type":
+                content_type = _content_type(value)
+            elif name in (b"content-digest", b"repr-digest"):
+                promised = digests.expected({n.decode("latin-1"): v.decode("latin-1") for n, v in scope["headers"]})
         most = self._settings.files_max_bytes
         if declared is not None and declared > most:
             raise TooLarge(f"The body has {declared} bytes; allowed: {most}.")
-        promised = digests.expected(request.headers)
         try:
-            part = self._store.begin(_content_type(request.headers))
+            part = self._store.begin(content_type)
         except ValueError as error:
             raise BadRequest(f"Content-Type can't be kept: {error}; send a shorter one.") from None
         if self._uploads >= self._settings.files_max_uploads:
             raise Unavailable(f"{self._uploads} uploads are under way already; try again.", retry_after_seconds=2)
         self._uploads += 1
         try:
-            stored = await self._take(request, part, declared, promised)
+            stored = await self._take(receive, part, declared, promised)
         except DigestError as error:
             sent = digests.field(error.actual.hex())
             raise DigestMismatch(f"The content received hashes to {sent}; nothing was stored. Send it again.") from None
+        except (ClientDisconnect, Stalled):
+            self._metrics.add("UploadsAborted")
+            part.abandon()
+            raise
+        except BaseException:
+            part.abandon()
+            raise
         finally:
             self._uploads -= 1
-            self._threads.forget(part.discard)
-        return _created(stored, self._settings.files_label)
+            if part.begun:
+                self._writers.forget(part.discard)
+        await _created(send, stored, self._settings.files_label)
 
-    async def _take(self, request: Request, part: Part, declared: int | None, promised: bytes | None) -> Stored:
+    async def _take(self, receive: Receive, part: Part, declared: int | None, promised: bytes | None) -> Stored:
         deadline = time.monotonic() + LONGEST_UPLOAD_SECONDS
         most = self._settings.files_max_bytes
         piece: list[bytes] = []
@@ -107,114 +150,112 @@ class FileRoutes:
         writing: asyncio.Future[None] | None = None
         more = True
         while more:
-            chunk, more = await self._receive(request, deadline)
+            chunk, more = await self._receive(receive, deadline)
             received += len(chunk)
+            self._heap.passed += len(chunk)
             if received > most:
                 raise TooLarge(f"The body has more than the {most} bytes allowed; nothing was stored.")
             piece.append(chunk)
             in_piece += len(chunk)
-            if more and in_piece >= PIECE_BYTES:
+            if more and in_piece >= min(LARGEST_PIECE_BYTES, PIECES_BYTES // self._uploads):
                 if writing is not None:
                     await writing
-                writing = self._threads.start(part.write, piece)
+                part.begun = True
+                writing = self._writers.start(part.write, piece)
                 piece, in_piece = [], 0
+            # Not held on to while the next one is waited for, which a slow client may make long.
+            chunk = b""
         if declared is not None and received != declared:
             raise BadRequest(f"The body has {received} bytes, Content-Length says {declared}; nothing was stored.")
         if writing is not None:
             await writing
-        return await self._threads.run(part.publish, piece, promised)
+        part.begun = True
+        return await self._writers.start(part.publish, piece, promised)
 
-    async def _receive(self, request: Request, deadline: float) -> tuple[bytes, bool]:
-        bound = min(self._settings.files_stall_seconds, max(0.0, deadline - time.monotonic()))
+    async def _receive(self, receive: Receive, deadline: float) -> tuple[bytes, bool]:
         try:
-            async with asyncio.timeout(bound):
-                message = await request.receive()
+            message = await self._stalls.receive(receive)
         except TimeoutError:
-            raise Stalled(f"Nothing arrived for {bound:g} s; nothing was stored.") from None
+            raise Stalled(f"Nothing arrived for {self._stalls.seconds:g} s; nothing was stored.") from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
+        if time.monotonic() > deadline:
+            hours = LONGEST_UPLOAD_SECONDS // 3600
+            raise Stalled(f"The body did not end within {hours} hours; nothing was stored.")
         return message.get("body", b""), message.get("more_body", False)
 
-    async def _read(self, request: Request) -> Response:
-        await self._authorize(request)
-        file_id = _file_id(request)
-        head = request.method == "HEAD"
-        with _missing_is_404(file_id):
-            if head:
-                file = await self._threads.run(self._store.describe, file_id)
-            else:
-                file = await self._threads.run(self._store.open, file_id, read_all_up_to=DOWNLOAD_BYTES)
+    async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._authorize(scope)
+        file_id = _file_id(scope)
+        head = scope["method"] == "HEAD"
         try:
-            return self._answer(request, file, head=head)
-        except Problem as problem:
-            self._release(file)
-            problem.headers.update(_describe(file.record, file.file_id))
-            raise
-
-    def _answer(self, request: Request, file: StoredFile, *, head: bool) -> Response:
+            if head:
+                file = await self._readers.start(self._store.describe, file_id)
+            else:
+                most = self._downloads.piece_bytes
+                file = await self._readers.start(self._store.open, file_id, read_all_up_to=most)
+        except OSError as error:
+            raise _missing(error, file_id) from error
         record = file.record
-        etag, modified = digests.etag(record.sha256), ids.created(file.file_id)
-        headers = _describe(record, file.file_id)
-        check_preconditions(request.headers, etag, modified)
-        if is_not_modified(request.headers, etag, modified):
-            self._release(file)
-            return Response(status_code=304, headers=headers)
-        span = None if head else select_span(request.headers, etag, modified, record.size)
-        status = 200
-        if span is not None:
-            status = 206
-            headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{record.size}"
-        span = span or Span(0, record.size)
-        headers.update(_SAFE_HEADERS)
-        headers["Content-Type"] = record.content_type
-        headers["Content-Length"] = str(span.length)
-        headers["Content-Disposition"] = f'attachment; filename="{file.file_id}.txt"'
-        if file.content is not None:
-            return Whole(b"" if head else file.read(span), status, headers)
-        return Download(file, span, self._threads, status, headers)
+        headers = _describe(record, file_id)
+        span, status = Span(0, record.size), 200
+        asked = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _CONDITIONS}
+        if asked:
+            etag, modified = digests.etag(record.sha256), ids.created(file_id)
+            try:
+                check_preconditions(asked, etag, modified)
+                if is_not_modified(asked, etag, modified):
+                    self._release(file)
+                    await answer(send, 304, headers)
+                    return
+                wanted = None if head else select_span(asked, etag, modified, record.size)
+            except Problem as problem:
+                self._release(file)
+                problem.headers.update({name.decode(): value.decode() for name, value in headers})
+                raise
+            if wanted is not None:
+                span, status = wanted, 206
+                headers.append((b"content-range", b"bytes %d-%d/%d" % (span.start, span.stop - 1, record.size)))
+        headers += _SAFE_HEADERS
+        headers.append((b"content-type", record.content_type.encode()))
+        headers.append((b"content-length", b"%d" % span.length))
+        headers.append((b"content-disposition", b'attachment; filename="%s.txt"' % file_id.encode()))
+        self._downloads.under_way += 1
+        try:
+            if file.content is not None:
+                content = b"" if head else file.content
+                await answer(send, status, headers, content if status == 200 else content[span.start : span.stop])
+                self._release(file)
+            else:
+                await download(file, span, self._readers, self._downloads, status, headers, receive, send)
+        finally:
+            self._downloads.under_way -= 1
 
     def _release(self, file: StoredFile) -> None:
         if not file.closed:
-            self._threads.forget(file.close)
+            self._readers.forget(file.close)
 
-    async def _remove(self, request: Request) -> Response:
-        await self._authorize(request)
-        file_id = _file_id(request)
-        headers = request.headers
+    async def _remove(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._authorize(scope)
+        file_id = _file_id(scope)
+        headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _CONDITIONS}
 
         def check(record: Record) -> None:
             check_preconditions(headers, digests.etag(record.sha256), ids.created(file_id))
 
         conditional = "if-match" in headers or "if-unmodified-since" in headers
-        with _missing_is_404(file_id):
-            await self._threads.run(self._store.remove, file_id, check if conditional else None)
-        return Response(status_code=204)
+        try:
+            await self._writers.run(self._store.remove, file_id, check if conditional else None)
+        except OSError as error:
+            raise _missing(error, file_id) from error
+        await answer(send, 204, [])
 
 
-class _missing_is_404:
-    def __init__(self, file_id: str) -> None:
-        self._file_id = file_id
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        # ESTALE: another host has removed the file between its name being found and its content being opened.
-        if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ESTALE):
-            raise NotFound(f"There is no file {self._file_id}.") from None
+def _missing(error: OSError, file_id: str) -> Exception:
+    return NotFound(f"There is no file {file_id}.") if error.errno == errno.ENOENT else error
 
 
-Handler = Callable[[Request], Awaitable[Response]]
-
-
-def _route(path: str, handlers: Mapping[str, Handler]) -> Route:
-    async def dispatch(request: Request) -> Response:
-        return await handlers["GET" if request.method == "HEAD" else request.method](request)
-
-    return Route(path, dispatch, methods=list(handlers))
-
-
-def _created(stored: Stored, label: str) -> Response:
+async def _created(send: Send, stored: Stored, label: str) -> None:
     content = {
         "message": "Arquivo salvo com sucesso",
         "file": f"{label}/{stored.file_id}.txt",
@@ -222,22 +263,27 @@ def _created(stored: Stored, label: str) -> Response:
         "size": stored.record.size,
         "sha256": stored.record.sha256,
     }
-    headers = {"Location": f"/arquivos/{stored.file_id}", "ETag": digests.etag(stored.record.sha256)}
-    return JSONResponse(content, 201, headers)
+    location = (b"location", f"/arquivos/{stored.file_id}".encode())
+    await answer_json(send, 201, content, [location, (b"etag", digests.etag(stored.record.sha256).encode())])
 
 
-def _describe(record: Record, file_id: str) -> dict[str, str]:
-    return {
-        "ETag": digests.etag(record.sha256),
-        "Repr-Digest": digests.field(record.sha256),
-        "Last-Modified": http_date(ids.created(file_id)),
-        "Accept-Ranges": "bytes",
-        "Cache-Control": "private, no-cache",
-    }
+def _describe(record: Record, file_id: str) -> RawHeaders:
+    return [
+        (b"etag", digests.etag(record.sha256).encode()),
+        (b"repr-digest", digests.field(record.sha256).encode()),
+        (b"last-modified", _last_modified(ids.created(file_id))),
+        (b"accept-ranges", b"bytes"),
+        (b"cache-control", b"private, no-cache"),
+    ]
 
 
-def _file_id(request: Request) -> str:
-    name = request.path_params["name"]
+@lru_cache(maxsize=1024)
+def _last_modified(seconds: int) -> bytes:
+    return http_date(seconds).encode()
+
+
+def _file_id(scope: Scope) -> str:
+    name = scope["path_params"]["name"]
     file_id = ids.parse(name)
     if file_id is None:
         raise NotFound(f"There is no file {name!r}.")
@@ -253,11 +299,6 @@ def _limit(given: str | None) -> int:
     return limit
 
 
-def _declared_length(headers: Headers) -> int | None:
-    value = headers.get("content-length")
-    return int(value) if value is not None else None
-
-
-def _content_type(headers: Headers) -> str:
-    value = headers.get("content-type", "").strip()
-    return value if value and value.isascii() and value.isprintable() else UNTYPED
+def _content_type(value: bytes) -> str:
+    text = value.decode("latin-1").strip()
+    return text if text and text.isascii() and text.isprintable() else UNTYPED

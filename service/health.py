@@ -30,9 +30,16 @@ class StorageProbe:
         self._asking: asyncio.Future[None] | None = None
         self._answer: str | None = None
         self._answered_at = float("-inf")
+        self._watched: tuple[Threads, ...] = ()
+
+    def watch(self, *pools: Threads) -> None:
+        """Takes a call that hangs in one of ``pools`` for a storage that can't be used."""
+        self._watched = pools
 
     async def reason(self) -> str | None:
         """Why the storage can't be used, or None if it can."""
+        if hanging := sum(pool.hanging for pool in self._watched):
+            return f"{hanging} calls to the storage hang"
         if time.monotonic() - self._answered_at < self._keep_seconds:
             return self._answer
         # A question that hangs is waited for again, not asked again: one thread is all that it may cost.

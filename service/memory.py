@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from service.queues import Accepted, Incoming, Outgoing, QueueAway, Refused
+from service.queues import Accepted, Failed, Incoming, Outgoing, QueueAway, Refused
 
 
 @dataclass(slots=True)
@@ -19,17 +19,31 @@ class _Kept:
 
 
 class MemoryQueue:
-    """Both ends of a queue. ``away`` makes every call fail; ``refuse`` and ``keep`` make single messages fail."""
+    """Both ends of a queue. ``away`` makes every call fail; ``refuse`` and ``keep`` make single messages fail.
 
-    def __init__(self, *, visibility_seconds: float = 60, clock: Callable[[], float] = time.monotonic) -> None:
+    A message that was received ``most_receives`` times goes to ``dead`` in place of another delivery. ``wall_clock`` gives
+    the time of sending, in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        visibility_seconds: float = 60,
+        most_receives: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self.away = False
+        self.dead: list[Incoming] = []
         self.refuse: Callable[[Outgoing], bool] = lambda _: False
         self.keep: Callable[[Incoming], bool] = lambda _: False
         self.sent_batches: list[list[Outgoing]] = []
         self.deleted: list[Incoming] = []
         self.hidden: list[tuple[str, int]] = []
         self._visibility_seconds = visibility_seconds
+        self._most_receives = most_receives
         self._clock = clock
+        self._wall_clock = wall_clock
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
         self._receipts = itertools.count(1)
@@ -48,6 +62,7 @@ class MemoryQueue:
         self._fail_if_away()
         with self._lock:
             now = self._clock()
+            self._bury(now)
             found = [kept for kept in self._kept.values() if kept.visible_at <= now][:limit]
             for kept in found:
                 kept.visible_at = now + self._visibility_seconds
@@ -57,31 +72,49 @@ class MemoryQueue:
             time.sleep(0.005)
         return [kept.message for kept in found]
 
-    def delete(self, messages: Sequence[Incoming]) -> list[Incoming]:
+    def delete(self, messages: Sequence[Incoming]) -> list[Failed]:
         self._fail_if_away()
+        failed = []
         with self._lock:
-            failed = [message for message in messages if self.keep(message)]
             for message in messages:
-                if message not in failed:
+                if self.keep(message):
+                    failed.append(Failed(message, "InternalError", sender_fault=False))
+                elif not self._is_latest(message):
+                    failed.append(Failed(message, "ReceiptHandleIsInvalid", sender_fault=True))
+                else:
                     self._kept.pop(message.message_id, None)
                     self.deleted.append(message)
         return failed
 
-    def hide(self, messages: Sequence[Incoming], seconds: int) -> list[Incoming]:
+    def hide(self, messages: Sequence[Incoming], seconds: int) -> list[Failed]:
         self._fail_if_away()
+        failed = []
         with self._lock:
-            failed = [message for message in messages if message.message_id not in self._kept]
             for message in messages:
                 self.hidden.append((message.message_id, seconds))
-                if message not in failed:
+                if message.message_id in self._kept and self._is_latest(message):
                     self._kept[message.message_id].visible_at = self._clock() + seconds
+                else:
+                    failed.append(Failed(message, "ReceiptHandleIsInvalid", sender_fault=True))
         return failed
+
+    def _is_latest(self, message: Incoming) -> bool:
+        """Whether its receipt is the latest; also when the message is gone, since deleting twice is no failure."""
+        kept = self._kept.get(message.message_id)
+        return kept is None or kept.message.receipt == message.receipt
+
+    def _bury(self, now: float) -> None:
+        if self._most_receives is None:
+            return
+        for kept in list(self._kept.values()):
+            if kept.visible_at <= now and kept.message.receive_count >= self._most_receives:
+                self.dead.append(self._kept.pop(kept.message.message_id).message)
 
     def _take_in(self, message: Outgoing) -> Accepted | Refused:
         if self.refuse(message):
             return Refused("InternalError", "refused on request")
         message_id = str(uuid.uuid4())
-        sent = time.time_ns() // 1_000_000
+        sent = int(self._wall_clock() * 1000)
         incoming = Incoming(message_id, "", message.body, sent, 0, message.object_name)
         self._kept[message_id] = _Kept(incoming)
         return Accepted(message_id)
@@ -99,10 +132,10 @@ class MemoryBucket:
     puts: list[str] = field(default_factory=list)
     fail: Callable[[str], None] = lambda _: None
 
-    def put(self, key: str, content: bytes) -> None:
+    def put(self, key: str, content: bytes) -> bool:
         self.puts.append(key)
         self.fail(key)
-        self.objects[key] = content
+        return self.objects.setdefault(key, content) is content
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ import json
 import math
 import re
 import uuid
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from service.errors import Invalid, NotJson
@@ -18,91 +19,111 @@ from service.errors import Invalid, NotJson
 _MILLISECONDS_FROM = 1e11
 # The code points that SQS refuses, among those that JSON allows unescaped in a string.
 _NOT_FOR_SQS = re.compile("[\ufffe\uffff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _BLANK = re.compile(r"[ \t\n\r]*")
+_COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
+_COMMA_OR_END = re.compile(r"[ \t\n\r]*([,}])[ \t\n\r]*")
 # Names for objects made of an Idempotency-Key: any fixed value does, but it must never change.
 _NAMESPACE = uuid.UUID("5f2c9f0e-6b0c-4b0a-9a3e-0c7a4b7d9e11")
+_ALLOWED_TIMES = "an epoch time in seconds or milliseconds, or an ISO 8601 time such as 2025-06-09T12:00:00Z"
+
+
+class Number(str):
+    """A number as it was written: Python would round it, or refuse a very long one."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The members of a JSON object by name: each value as it was written, and as what it means."""
+
+    written: dict[str, str] = field(default_factory=dict)
+    values: dict[str, object] = field(default_factory=dict)
 
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-# Numbers stay text: Python would round them, or refuse a very long one.
-_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse)
+# Both are made once: json.loads() and json.dumps() make one for every call with options.
+_DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=_refuse)
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def read_token(members: dict[str, str]) -> bytes | None:
+def read_token(members: Members) -> bytes | None:
     """The member ``token`` of a body in UTF-8, if it is there and a string."""
-    written = members.get("token", "")
+    token = members.values.get("token")
+    if not isinstance(token, str) or isinstance(token, Number):
+        return None
     # A lone surrogate is valid JSON; it must fail the comparison and not the encoding.
-    return str(json.loads(written)).encode("utf-8", "surrogatepass") if written.startswith('"') else None
+    return token.encode("utf-8", "surrogatepass")
 
 
-def split(body: bytes) -> dict[str, str]:
-    """The members of a JSON object, each value as it was written. Raises NotJson.
+def split(body: bytes) -> Members:
+    """The members of a JSON object. Raises NotJson.
 
     Of members with the same name the last one counts, as everywhere in Python.
     """
     try:
-        return split_text(body.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise NotJson(f"The body is not valid UTF-8: {error}") from None
-
-
-def split_text(text: str) -> dict[str, str]:
-    """``split`` for text."""
-    try:
+        text = body.decode("utf-8")
         position = _skip(text, 0)
         if text[position : position + 1] != "{":
             json.loads(text)
             raise NotJson('The body is JSON but no object; send one, such as {"token": …}.')
         return _members(text, position + 1)
+    except UnicodeDecodeError as error:
+        raise NotJson(f"The body is not valid UTF-8: {error}") from None
     except RecursionError:
         raise NotJson("The body is nested too deeply.") from None
     except ValueError as error:
         raise NotJson(f"The body is not valid JSON: {error}") from None
 
 
-def nested_data(members: dict[str, str]) -> str:
-    """The data of /ingest: the member ``data``, an object. Raises Invalid."""
-    data = members.get("data")
-    if data is None:
+def nested_data(members: Members) -> tuple[str, datetime]:
+    """The data of /ingest, which is the member ``data``, an object, and its time. Raises Invalid."""
+    if "data" not in members.values:
         raise Invalid("data", "is missing; send an object with an email_timestream")
-    if not data.startswith("{"):
+    data = members.values["data"]
+    if not isinstance(data, dict):
         raise Invalid("data", "is no object; send one with an email_timestream")
-    return _for_sqs(data)
+    return _for_sqs(members.written["data"]), read_time(data, "data.email_timestream")
 
 
-def flat_data(members: dict[str, str]) -> str:
-    """The data of /submit: every member but ``token``."""
-    rest = (f"{json.dumps(name, ensure_ascii=False)}:{value}" for name, value in members.items() if name != "token")
-    # A lone surrogate in a name can't be encoded; as an escape it is what the client wrote.
+def flat_data(members: Members) -> tuple[str, datetime]:
+    """The data of /submit, which is every member but ``token``, and its time. Raises Invalid."""
+    moment = read_time(members.values, "email_timestream")
+    rest = [f"{_encode(name)}:{value}" for name, value in members.written.items() if name != "token"]
     data = "{" + ",".join(rest) + "}"
-    return _for_sqs(re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", data))
+    if data.isascii():
+        return data, moment
+    # A lone surrogate in a name can't be encoded; as an escape it is what the client wrote.
+    return _for_sqs(_SURROGATE.sub(_escape, data)), moment
 
 
-def check_timestamp(members: dict[str, str], path: str) -> datetime:
-    """``email_timestream`` among ``members`` in UTC; ``path`` names it in an error. Raises Invalid.
+def read_time(values: dict[str, object], path: str) -> datetime:
+    """``email_timestream`` among ``values`` in UTC; ``path`` names it in an error. Raises Invalid.
 
     A finite number is an epoch time in seconds or, from 1e11 on, in milliseconds; a string is an ISO 8601 time, in UTC
     unless it says otherwise.
     """
-    written = members.get("email_timestream")
-    allowed = "an epoch time in seconds or milliseconds, or an ISO 8601 time such as 2025-06-09T12:00:00Z"
-    if written is None:
-        raise Invalid(path, f"is missing; allowed: {allowed}")
+    if "email_timestream" not in values:
+        raise Invalid(path, f"is missing; allowed: {_ALLOWED_TIMES}")
+    value = values["email_timestream"]
     try:
-        if written.startswith('"'):
-            moment = datetime.fromisoformat(json.loads(written))
-            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-        # float() takes more than JSON does, but only JSON gets here; true, false and null it refuses.
-        seconds = float(written)
-        if not math.isfinite(seconds):
-            raise ValueError("not finite")
-        return datetime.fromtimestamp(seconds / 1000 if abs(seconds) >= _MILLISECONDS_FROM else seconds, UTC)
+        if isinstance(value, Number):
+            seconds = float(value)
+            if not math.isfinite(seconds):
+                raise ValueError("not finite")
+            return datetime.fromtimestamp(seconds / 1000 if abs(seconds) >= _MILLISECONDS_FROM else seconds, UTC)
+        if not isinstance(value, str):
+            raise ValueError("neither a number nor a string")
+        moment = datetime.fromisoformat(value)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError, OSError):
-        shown = written if len(written) <= 80 else written[:80] + "…"
-        raise Invalid(path, f"is {shown}; allowed: {allowed}") from None
+        shown = value if isinstance(value, Number) else json.dumps(value)
+        shown = shown if len(shown) <= 80 else shown[:80] + "…"
+        raise Invalid(path, f"is {shown}; allowed: {_ALLOWED_TIMES}") from None
 
 
 def date_path(moment: datetime) -> str:
@@ -121,37 +142,42 @@ def object_name(idempotency_key: str, data: str, date: str) -> str:
 
 
 def _for_sqs(data: str) -> str:
-    return _NOT_FOR_SQS.sub(lambda match: f"\\u{ord(match[0]):04x}", data)
+    return data if data.isascii() else _NOT_FOR_SQS.sub(_escape, data)
 
 
-def _members(text: str, position: int) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
+
+
+def _members(text: str, position: int) -> Members:
+    """The members of the object that begins before ``position``, and nothing after it. Raises ValueError."""
+    found = Members()
+    written, values, decode = found.written, found.values, _DECODER.raw_decode
     position = _skip(text, position)
     if text[position : position + 1] == "}":
-        _end(text, position + 1)
+        _end(text, _skip(text, position + 1))
         return found
     while True:
-        name, position = _DECODER.raw_decode(text, position)
-        if not isinstance(name, str) or text[position - 1] != '"':
-            raise ValueError(f"a member's name is expected before character {position}")
-        position = _skip(text, position)
-        if text[position : position + 1] != ":":
+        if text[position : position + 1] != '"':
+            raise ValueError(f"a member's name is expected at character {position}")
+        name, position = decode(text, position)
+        colon = _COLON.match(text, position)
+        if colon is None:
             raise ValueError(f"':' is expected at character {position}")
-        begin = _skip(text, position + 1)
-        _, end = _DECODER.raw_decode(text, begin)
-        found[name] = text[begin:end]
-        position = _skip(text, end)
-        mark = text[position : position + 1]
-        position = _skip(text, position + 1)
-        if mark == "}":
+        begin = colon.end()
+        values[name], end = decode(text, begin)
+        written[name] = text[begin:end]
+        mark = _COMMA_OR_END.match(text, end)
+        if mark is None:
+            raise ValueError(f"',' or '}}' is expected at character {end}")
+        position = mark.end()
+        if mark[1] == "}":
             _end(text, position)
             return found
-        if mark != ",":
-            raise ValueError(f"',' or '}}' is expected at character {position - 1}")
 
 
 def _end(text: str, position: int) -> None:
-    if _skip(text, position) != len(text):
+    if position != len(text):
         raise ValueError(f"nothing is expected after the object, at character {position}")
 
 

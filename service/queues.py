@@ -16,6 +16,8 @@ from service.aws import AwsError, error_code
 BATCH_ENTRIES = 10
 BATCH_BYTES = 1_048_576
 OBJECT_ATTRIBUTE = "object"
+# What SQS says of a message that it will never take, whether as an entry's failure or as that of the whole call.
+_CODES_OF_MESSAGES = frozenset({"InvalidMessageContents", "InvalidParameterValue", "BatchRequestTooLong"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Outgoing:
         attribute = 0
         if self.object_name is not None:
             attribute = len(OBJECT_ATTRIBUTE) + len("String") + len(self.object_name)
-        return len(self.body.encode()) + attribute
+        return (len(self.body) if self.body.isascii() else len(self.body.encode())) + attribute
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,11 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
+    """``sender_fault``: the message itself is why, and sending it again won't help."""
+
     code: str
     detail: str
+    sender_fault: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,16 @@ class Incoming:
     sent_at_milliseconds: int
     receive_count: int
     object_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A message for which a batch call failed; ``sender_fault``: as it would again, since its receipt is no longer
+    good."""
+
+    message: Incoming
+    code: str
+    sender_fault: bool
 
 
 class QueueAway(Exception):
@@ -72,11 +87,11 @@ class Inbox(Protocol):
         """Up to ``limit`` (at most 10) messages, after a long poll if there are none yet."""
         ...
 
-    def delete(self, messages: Sequence[Incoming]) -> list[Incoming]:
+    def delete(self, messages: Sequence[Incoming]) -> list[Failed]:
         """Deletes up to 10 messages; returns those that are not deleted."""
         ...
 
-    def hide(self, messages: Sequence[Incoming], seconds: int) -> list[Incoming]:
+    def hide(self, messages: Sequence[Incoming], seconds: int) -> list[Failed]:
         """Hides up to 10 messages for ``seconds`` from now on, 0 hands them back; returns those it failed for."""
         ...
 
@@ -91,13 +106,27 @@ class SqsOutbox:
         try:
             answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
         except AwsError as error:
-            raise QueueAway(error_code(error)) from error
+            code = error_code(error)
+            if code not in _CODES_OF_MESSAGES:
+                raise QueueAway(code) from error
+            if len(messages) == 1:
+                return [Refused(code, str(error), sender_fault=True)]
+            # SQS has taken none of them because of one: each for itself finds out which.
+            return [self._send_alone(message) for message in messages]
         outcomes: list[Accepted | Refused] = [Refused("Missing", "SQS did not mention this message")] * len(messages)
         for entry in answer.get("Successful", []):
             outcomes[int(entry["Id"])] = Accepted(entry["MessageId"])
         for entry in answer.get("Failed", []):
-            outcomes[int(entry["Id"])] = Refused(entry["Code"], entry.get("Message", ""))
+            code, detail = str(entry["Code"]).rpartition(".")[2], str(entry.get("Message", ""))
+            fault = bool(entry.get("SenderFault")) and code in _CODES_OF_MESSAGES
+            outcomes[int(entry["Id"])] = Refused(code, detail, sender_fault=fault)
         return outcomes
+
+    def _send_alone(self, message: Outgoing) -> Accepted | Refused:
+        try:
+            return self.send([message])[0]
+        except QueueAway as error:
+            return Refused(str(error), "the queue could not be reached")
 
 
 class SqsInbox:
@@ -124,15 +153,15 @@ class SqsInbox:
             raise QueueAway(error_code(error)) from error
         return [_incoming(message) for message in answer.get("Messages", [])]
 
-    def delete(self, messages: Sequence[Incoming]) -> list[Incoming]:
+    def delete(self, messages: Sequence[Incoming]) -> list[Failed]:
         entries = [{"Id": str(index), "ReceiptHandle": message.receipt} for index, message in enumerate(messages)]
         try:
             answer = self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
         except AwsError as error:
             raise QueueAway(error_code(error)) from error
-        return [messages[int(entry["Id"])] for entry in answer.get("Failed", [])]
+        return _failed(messages, answer)
 
-    def hide(self, messages: Sequence[Incoming], seconds: int) -> list[Incoming]:
+    def hide(self, messages: Sequence[Incoming], seconds: int) -> list[Failed]:
         entries = [
             {"Id": str(index), "ReceiptHandle": message.receipt, "VisibilityTimeout": seconds}
             for index, message in enumerate(messages)
@@ -141,7 +170,7 @@ class SqsInbox:
             answer = self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
         except AwsError as error:
             raise QueueAway(error_code(error)) from error
-        return [messages[int(entry["Id"])] for entry in answer.get("Failed", [])]
+        return _failed(messages, answer)
 
 
 def _entry(index: int, message: Outgoing) -> dict[str, object]:
@@ -149,6 +178,20 @@ def _entry(index: int, message: Outgoing) -> dict[str, object]:
     if message.object_name is not None:
         entry["MessageAttributes"] = {OBJECT_ATTRIBUTE: {"DataType": "String", "StringValue": message.object_name}}
     return entry
+
+
+def _failed(messages: Sequence[Incoming], answer: dict[str, Any]) -> list[Failed]:
+    # What is mentioned nowhere has not been done for sure: of an answer that was cut off botocore makes an empty one.
+    left = {str(index): message for index, message in enumerate(messages)}
+    for entry in answer.get("Successful", []):
+        left.pop(entry["Id"], None)
+    faults = {entry["Id"]: entry for entry in answer.get("Failed", [])}
+    return [
+        Failed(message, str(faults[index]["Code"]), bool(faults[index].get("SenderFault")))
+        if index in faults
+        else Failed(message, "Missing", sender_fault=False)
+        for index, message in left.items()
+    ]
 
 
 def _incoming(message: dict[str, Any]) -> Incoming:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import time
 from types import FrameType
 
@@ -18,11 +19,13 @@ from service import logs
 from service.app import create_app
 from service.aws import Clients, error_code
 from service.lifecycle import Lifecycle
+from service.metrics import Metrics
 from service.queues import SqsOutbox
 from service.settings import ApiSettings
 from service.storage import FileStore
 from service.threads import Threads
 from service.tokens import SsmParameter, Tokens
+from service.tracing import trace
 
 # Calls to SQS at the same time; one more thread refreshes the token.
 SENDING_THREADS = 4
@@ -59,7 +62,7 @@ class DrainingServer(uvicorn.Server):
 
 def run_api(settings: ApiSettings) -> int:
     """Serves until SIGTERM. Returns the exit code: 0 after a clean stop, 1 if it could not start."""
-    logs.configure(settings.log_level)
+    lines = logs.configure(settings.log_level)
     store = FileStore(settings.files_dir)
     try:
         store.prepare()
@@ -78,9 +81,19 @@ def run_api(settings: ApiSettings) -> int:
         return 1
 
     lifecycle = Lifecycle()
-    app = create_app(settings, store=store, outbox=outbox, tokens=tokens, aws_threads=aws_threads, lifecycle=lifecycle)
+    metrics = Metrics("api", namespace=settings.metrics_namespace)
+    app = create_app(
+        settings,
+        store=store,
+        outbox=outbox,
+        tokens=tokens,
+        aws_threads=aws_threads,
+        lifecycle=lifecycle,
+        metrics=metrics,
+        lines=lines,
+    )
     config = uvicorn.Config(
-        app,
+        trace(app, os.environ),
         host="0.0.0.0",
         port=settings.port,
         loop="uvloop",
@@ -99,8 +112,9 @@ def run_api(settings: ApiSettings) -> int:
     gc.collect()
     gc.freeze()
     _log.info("starting", extra={"fields": {"port": settings.port, "files_auth": settings.files_auth}})
+    reporter = logs.MetricsReporter(metrics, lines, settings.metrics_seconds)
     server.run()
-    store.close()
+    reporter.close()
     _log.info("stopped")
     return 0
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, TypedDict, cast
 
+from service.metrics import NAMESPACE
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SQS_LONGEST_POLL_SECONDS = 20  # ReceiveMessage refuses a longer WaitTimeSeconds
 SQS_LONGEST_VISIBILITY_SECONDS = 43_200  # 12 hours, ChangeMessageVisibility
@@ -82,6 +84,10 @@ class _Common:
     """``AWS_REGION``: the region of the queue, the bucket and the parameter. Required."""
     log_level: str = "info"
     """``LOG_LEVEL``: debug, info, warning or error."""
+    metrics_seconds: float = 60.0
+    """``METRICS_SECONDS``: how often the metrics are written, as lines in CloudWatch's embedded metric format."""
+    metrics_namespace: str = NAMESPACE
+    """``METRICS_NAMESPACE``: the namespace of the metrics in CloudWatch."""
     port: int = 8080
     """``PORT``: the API listens on all addresses, the worker's liveness on 127.0.0.1 only."""
 
@@ -98,12 +104,16 @@ class ApiSettings(_Common):
     """``FILES_AUTH``: ``token`` asks a bearer token of every request to /arquivos, ``none`` asks nothing."""
     files_max_bytes: int = 5 * 1024**3
     """``FILES_MAX_BYTES``: the largest body of an upload, in bytes."""
-    files_max_uploads: int = 256
-    """``FILES_MAX_UPLOADS``: uploads at the same time; one more is answered 503. Bounds the memory of their buffers."""
+    files_max_uploads: int = 1024
+    """``FILES_MAX_UPLOADS``: uploads at the same time; one more is answered 503."""
     files_stall_seconds: float = 30.0
     """``FILES_STALL_SECONDS``: an upload that sends nothing for so long is answered 408."""
-    files_threads: int = 32
-    """``FILES_THREADS``: file system calls at the same time."""
+    files_threads: int = 64
+    """``FILES_THREADS``: file system calls at the same time, for uploads and as many again for downloads. On EFS a call
+    waits some milliseconds for the network, so this bounds the requests a second."""
+    files_timeout_seconds: float = 45.0
+    """``FILES_TIMEOUT_SECONDS``: a file system call that takes longer is given up and answered 503. Longer than the sync
+    of a large upload, shorter than the load balancer's idle timeout (60 s by default), which would answer 504."""
     inbox_queue_url: str
     """``INBOX_QUEUE_URL``: the queue that /ingest and /submit send to. Required."""
     api_token_parameter: str
@@ -127,9 +137,10 @@ class ApiSettings(_Common):
             files_label=read.text("FILES_LABEL", "/mnt/efs").rstrip("/"),
             files_auth=cast(Literal["token", "none"], read.text("FILES_AUTH", "token", choices=("token", "none"))),
             files_max_bytes=read.integer("FILES_MAX_BYTES", 5 * 1024**3, 1, 47 * 1024**4),
-            files_max_uploads=read.integer("FILES_MAX_UPLOADS", 256, 1, 10_000),
+            files_max_uploads=read.integer("FILES_MAX_UPLOADS", 1024, 1, 10_000),
             files_stall_seconds=read.seconds("FILES_STALL_SECONDS", 30.0, 0.1, 3600),
-            files_threads=read.integer("FILES_THREADS", 32, 1, 1000),
+            files_threads=read.integer("FILES_THREADS", 64, 1, 1000),
+            files_timeout_seconds=read.seconds("FILES_TIMEOUT_SECONDS", 45.0, 0.1, 3600),
             inbox_queue_url=read.text("INBOX_QUEUE_URL"),
             api_token_parameter=read.text("API_TOKEN_PARAMETER"),
             keep_alive_seconds=read.integer("KEEP_ALIVE_SECONDS", 75, 1, 4000),
@@ -155,8 +166,8 @@ class WorkerSettings(_Common):
     """``EMAILS_BUCKET``: the bucket to write to. Required."""
     emails_prefix: str = "emails/"
     """``EMAILS_PREFIX``: what every key begins with."""
-    concurrency: int = 16
-    """``WORKER_CONCURRENCY``: messages in work at the same time."""
+    concurrency: int = 128
+    """``WORKER_CONCURRENCY``: messages in work at the same time; fewer while they are so large that memory counts."""
     wait_seconds: int = 5
     """``WORKER_WAIT_SECONDS``: the long poll, 0 to 20. A stop waits for the poll that is under way, so a shorter one
     stops sooner and a longer one costs fewer requests."""
@@ -164,6 +175,9 @@ class WorkerSettings(_Common):
     """``VISIBILITY_TIMEOUT_SECONDS``: how long a message stays hidden from others; extended while it is worked on."""
     stop_timeout_seconds: float = 60.0
     """``STOP_TIMEOUT_SECONDS``: the time from SIGTERM to SIGKILL, the task definition's ``stopTimeout``."""
+    agent_url: str = ""
+    """``ECS_AGENT_URI``: the ECS agent's endpoint, which the agent itself sets; asked for protection from scale-in while
+    there is work. Without it nothing is asked."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -174,12 +188,13 @@ class WorkerSettings(_Common):
             inbox_queue_url=read.text("INBOX_QUEUE_URL"),
             emails_bucket=read.text("EMAILS_BUCKET"),
             emails_prefix=read.text("EMAILS_PREFIX", "emails/"),
-            concurrency=read.integer("WORKER_CONCURRENCY", 16, 1, 256),
+            concurrency=read.integer("WORKER_CONCURRENCY", 128, 1, 256),
             wait_seconds=read.integer("WORKER_WAIT_SECONDS", 5, 0, SQS_LONGEST_POLL_SECONDS),
             visibility_timeout_seconds=read.integer(
                 "VISIBILITY_TIMEOUT_SECONDS", 60, 3, SQS_LONGEST_VISIBILITY_SECONDS
             ),
             stop_timeout_seconds=read.seconds("STOP_TIMEOUT_SECONDS", 60.0, 1, 3600),
+            agent_url=read.text("ECS_AGENT_URI", ""),
         )
         if settings.wait_seconds >= settings.stop_timeout_seconds:
             read.mistakes.append(
@@ -216,6 +231,8 @@ class SweepSettings(_Common):
 class _CommonFields(TypedDict):
     region: str
     log_level: str
+    metrics_seconds: float
+    metrics_namespace: str
     port: int
 
 
@@ -223,5 +240,7 @@ def _common(read: _Reader) -> _CommonFields:
     return {
         "region": read.text("AWS_REGION"),
         "log_level": read.text("LOG_LEVEL", "info", choices=LOG_LEVELS),
+        "metrics_seconds": read.seconds("METRICS_SECONDS", 60.0, 0.1, 3600),
+        "metrics_namespace": read.text("METRICS_NAMESPACE", NAMESPACE),
         "port": read.integer("PORT", 8080, 1, 65_535),
     }

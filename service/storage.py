@@ -1,11 +1,16 @@
 """The file store: uploads become files under final names, whole or not at all, on a local disk or on EFS.
 
-    <root>/incoming/<process>/<n>.part   being written; no reader ever looks here, the sweep clears what is left over
-    <root>/0197/8a/…/<id>                stored; see ``ids`` for the directories and ``record`` for a file's last bytes
+    <root>/incoming/<process>-<n>/<m>.part   being written; no reader ever looks here, the sweep clears what is left
+    <root>/0197/8a/…/<id>                    stored; see ``ids`` for the directories and ``record`` for a file's last bytes
 
 An upload is written to a part, synced, linked under its id, and the directory synced; only then is it reported stored.
 A link, unlike a rename, can't replace a file. The id is drawn at that last moment, so that a reader who pages through a
 listing, oldest first, meets files in the order in which they became visible.
+
+On a network file system each step is a round trip, so there are few: a small upload takes six (create, write, commit,
+link; close and unlink after the answer), a small download three (open, read, close). And the kernel holds a lock over
+each that changes a directory: the directory's, and for a rename from one to another the whole mount's. So uploads at the
+same time use directories of their own, and nothing is renamed; one directory for all would end at some 200 a second.
 
 Everything here blocks; ``threads`` keeps it off the event loop.
 """
@@ -15,26 +20,46 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import heapq
 import itertools
 import os
 import secrets
+import stat
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from service import ids, listing, record
 from service.conditions import Span
+from service.directories import Directories, Directory
 from service.record import DamagedFile, Record
 
 INCOMING = "incoming"
+# Directories for the parts of one process, as many as it has uploads at the same time, but no more than this.
+INCOMING_SPREAD = 32
+# With more uploads than this getting their names at the same time, each of which takes so long, a directory a moment is
+# not enough. On a local disk it is, and then one sync of it serves many.
+SPREAD_FROM = 2
+SLOW_LINK_SECONDS = 0.001
 # Above 64 KiB a write may allocate in large folios, which some virtual machines pay for dearly; this costs nothing.
 WRITE_BYTES = 64 * 1024
 # A download up to this size is read in the same visit to a thread that opens the file.
 INLINE_BYTES = 256 * 1024
+# What is read before the size is known: most files are small, and one read that comes back short tells it too.
+FIRST_READ_BYTES = 16 * 1024
+# Opening and reading a small file takes longer only on a network, or on a disk that is busy.
+QUICK_SECONDS = 0.0005
 
 _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_OPEN_READ = os.O_RDONLY | os.O_CLOEXEC
+# What is no regular file was not put there by this service: a link is not followed, a FIFO not waited for.
+_OPEN_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_NO_FILE = (errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EISDIR, errno.ESPIPE)
+
+T = TypeVar("T")
 
 
 class DigestError(Exception):
@@ -47,6 +72,60 @@ class DigestError(Exception):
 
 class PartLost(Exception):
     """The upload was given up before this step."""
+
+
+class _Slots:
+    """Numbers from 0 on, the lowest that nobody has at the moment."""
+
+    def __init__(self) -> None:
+        self.most = 1
+        self._lock = threading.Lock()
+        self._free: list[int] = [0]
+
+    def take(self) -> int:
+        with self._lock:
+            if not self._free:
+                self.most += 1
+                return self.most - 1
+            return heapq.heappop(self._free)
+
+    def give_back(self, number: int) -> None:
+        with self._lock:
+            heapq.heappush(self._free, number)
+
+
+class _DirectorySync:
+    """Syncs a directory once for all who have changed it and wait: a sync covers every change made before it began."""
+
+    def __init__(self, sync: Callable[[int], None]) -> None:
+        self._sync = sync
+        self._lock = threading.Lock()
+        self._running: dict[Directory, threading.Lock] = {}
+        self._next: dict[Directory, Future[None]] = {}
+
+    def __call__(self, directory: Directory) -> None:
+        """Returns once ``directory`` is durable as it is now. Raises OSError."""
+        with self._lock:
+            outcome = self._next.get(directory)
+            leads = outcome is None
+            if outcome is None:
+                outcome = self._next[directory] = Future()
+            running = self._running.setdefault(directory, threading.Lock())
+        if leads:
+            # While the one before is under way, others join this one.
+            with running:
+                with self._lock:
+                    del self._next[directory]
+                try:
+                    self._sync(directory.descriptor)
+                except BaseException as error:
+                    outcome.set_exception(error)
+                else:
+                    outcome.set_result(None)
+            with self._lock:
+                if directory not in self._next and not running.locked():
+                    self._running.pop(directory, None)
+        outcome.result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +146,28 @@ class FileStore:
     ) -> None:
         self.root = root
         self.sync = sync
+        self._directories = Directories(root)
+        self._sync_directory = _DirectorySync(sync)
         self._ids = id_source or ids.IdSource()
-        self._incoming = root / INCOMING / f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._process = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._part_numbers = itertools.count(1)
-        self._known: set[tuple[str, ...]] = set()
+        self._slots = _Slots()
+        self._lock = threading.Lock()
+        self._publishing = 0
+        self._link_seconds = 0.0
 
     def prepare(self) -> None:
         """Makes the directory for this process's parts. Raises OSError if ``root`` is missing or can't be written."""
         if not self.root.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "not a directory", str(self.root))
-        self._incoming.mkdir(parents=True, exist_ok=True)
+        self._incoming(0).mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
-        """Removes this process's directory for parts, if no part is in it."""
-        with contextlib.suppress(OSError):
-            self._incoming.rmdir()
+        """Removes this process's directories for parts, if no part is in them, and closes what is held open."""
+        for number in range(min(INCOMING_SPREAD, self._slots.most)):
+            with contextlib.suppress(OSError):
+                self._incoming(number).rmdir()
+        self._directories.close()
 
     def probe(self) -> None:
         """Asks the file system itself, past every cache, and raises OSError if it doesn't answer well.
@@ -93,30 +179,33 @@ class FileStore:
     def begin(self, content_type: str) -> Part:
         """A new upload. Does no I/O yet. Raises ValueError for a content type too long to keep."""
         record.encode(Record(size=2**63, sha256="0" * 64, content_type=content_type))
-        return Part(self, self._incoming / f"{next(self._part_numbers)}.part", content_type)
+        return Part(self, content_type)
+
+    def create(self) -> tuple[int, str, int]:
+        """A new part: its descriptor, its path, and the slot to give back by ``release`` when it is gone."""
+        slot = self._slots.take()
+        path = self._incoming(slot % INCOMING_SPREAD) / f"{next(self._part_numbers)}.part"
+        try:
+            try:
+                return os.open(path, _OPEN_NEW, 0o600), str(path), slot
+            except FileNotFoundError:
+                # Not needed so far; or the sweep has removed it after it had been empty and idle for long.
+                path.parent.mkdir(parents=True, exist_ok=True)
+                return os.open(path, _OPEN_NEW, 0o600), str(path), slot
+        except BaseException:
+            self._slots.give_back(slot)
+            raise
+
+    def release(self, slot: int) -> None:
+        self._slots.give_back(slot)
 
     def open(self, file_id: str, *, read_all_up_to: int = INLINE_BYTES) -> StoredFile:
-        """Opens a stored file, reading it too if that is cheap. Raises FileNotFoundError or DamagedFile."""
-        descriptor = os.open(self._path(file_id), _OPEN_READ)
-        try:
-            stored_bytes = os.fstat(descriptor).st_size
-            whole = b""
-            if stored_bytes <= read_all_up_to + record.SIZE:
-                whole = _read(descriptor, 0, stored_bytes)
-            begin = max(0, stored_bytes - record.SIZE)
-            tail = whole[begin:] if whole else _read(descriptor, begin, record.SIZE)
-            try:
-                found = record.decode(tail, stored_bytes)
-            except DamagedFile as error:
-                raise DamagedFile(f"{file_id}: {error}") from error
-        except BaseException:
-            os.close(descriptor)
-            raise
-        content = whole[: found.size] if whole else None
-        file = StoredFile(file_id, found, descriptor, content)
-        if content is not None:
-            file.close()
-        return file
+        """Opens a stored file, reading it too if that is cheap.
+
+        Raises FileNotFoundError where there is no regular file of that name, DamagedFile or another OSError.
+        """
+        with _only_files(file_id):
+            return self._in_directory(file_id, lambda directory: _open(file_id, directory, read_all_up_to))
 
     def describe(self, file_id: str) -> StoredFile:
         """``open`` for who needs the record only: the file is closed again, and ``content`` is empty."""
@@ -127,93 +216,145 @@ class FileStore:
         """Removes a stored file; durable on return. ``check`` may refuse by raising. Raises FileNotFoundError."""
         if check is not None:
             check(self.describe(file_id).record)
-        path = self._path(file_id)
-        path.unlink()
-        self._sync_directory(path.parent)
+
+        def unlink(directory: Directory) -> Directory:
+            os.unlink(file_id, dir_fd=directory.descriptor)
+            return directory
+
+        with _only_files(file_id):
+            self._sync_directory(self._in_directory(file_id, unlink))
         self._prune(file_id)
 
     def page(self, after: str | None, limit: int) -> list[str]:
         """Up to ``limit`` ids, oldest first, beginning after the id ``after`` (which need not exist any more)."""
         return list(itertools.islice(listing.walk(self.root, after), limit))
 
-    def publish(self, part: Path) -> str:
-        """Gives the file at ``part``, complete and synced, its name; durable on return."""
-        file_id = self._ids.next()
-        path = self._path(file_id)
-        steps = ids.directory(file_id)
-        if steps not in self._known:
-            self._make_directories(steps)
+    def publish(self, part: str, descriptor: int) -> str:
+        """Gives the file at ``part``, open as ``descriptor``, complete and synced, its name; durable on return.
+
+        Raises OSError; the file has no name then, as far as that could be seen to.
+        """
+        with self._lock:
+            self._publishing += 1
+            spread = self._publishing > SPREAD_FROM and self._link_seconds > SLOW_LINK_SECONDS
         try:
-            self._link(part, path)
+            return self._publish(part, descriptor, self._ids.next(spread=spread))
+        finally:
+            with self._lock:
+                self._publishing -= 1
+
+    def _publish(self, part: str, descriptor: int, file_id: str) -> str:
+        steps = ids.directory(file_id)
+        directory = self._directories.make(steps, self.sync)
+        began = time.monotonic()
+        try:
+            _link(part, file_id, directory, descriptor)
+            self._link_seconds = time.monotonic() - began
         except FileNotFoundError:
             # Another process has pruned the directory after its last file was deleted.
-            self._make_directories(steps)
-            self._link(part, path)
-        self._sync_directory(path.parent)
+            self._directories.forget(steps)
+            directory = self._directories.make(steps, self.sync)
+            _link(part, file_id, directory, descriptor)
+        try:
+            self._sync_directory(directory)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(file_id, dir_fd=directory.descriptor)
+            raise
         return file_id
 
-    def _path(self, file_id: str) -> Path:
-        return self.root.joinpath(*ids.directory(file_id), file_id)
+    def _incoming(self, number: int) -> Path:
+        return self.root / INCOMING / f"{self._process}-{number}"
 
-    def _link(self, part: Path, path: Path) -> None:
+    def _in_directory(self, file_id: str, action: Callable[[Directory], T]) -> T:
+        steps = ids.directory(file_id)
         try:
-            os.link(part, path)
-        except FileExistsError:
-            # NFS repeats a request whose answer was lost; the second answer to a link that worked is EEXIST.
-            if not path.samefile(part):
+            return action(self._directories.get(steps))
+        except OSError as error:
+            # Its directory, held open here, may have been removed since and made again; or, on a network file system,
+            # be known to the server no more.
+            if error.errno not in (errno.ENOENT, errno.ESTALE):
                 raise
-
-    def _make_directories(self, steps: tuple[str, ...]) -> None:
-        parent = self.root
-        for step in steps:
-            path = parent / step
-            with contextlib.suppress(FileExistsError):
-                path.mkdir()
-            # Also when it was there: the process that made it may not have synced it yet.
-            self._sync_directory(parent)
-            parent = path
-        if len(self._known) > 64:
-            self._known.clear()
-        self._known.add(steps)
-
-    def _sync_directory(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            self.sync(descriptor)
-        finally:
-            os.close(descriptor)
+            self._directories.forget(steps)
+            return action(self._directories.get(steps))
 
     def _prune(self, file_id: str) -> None:
         """Removes directories that are empty now, so that a page of a listing never walks through deleted history."""
         steps = ids.directory(file_id)
         # The directories of this moment are left alone: a writer is about to need them.
-        while steps and not self._ids.stamp().startswith("".join(steps)):
+        while steps and not self._ids.stamp().startswith("".join(steps)[: ids.TIME_DIGITS]):
             try:
                 self.root.joinpath(*steps).rmdir()
             except OSError:
                 return
-            self._known.discard(steps)
+            self._directories.forget(steps)
             steps = steps[:-1]
+
+
+def _open(file_id: str, directory: Directory, read_all_up_to: int) -> StoredFile:
+    began = time.monotonic()
+    descriptor = os.open(file_id, _OPEN_READ, dir_fd=directory.descriptor)
+    keep = False
+    try:
+        whole = os.pread(descriptor, FIRST_READ_BYTES, 0) if read_all_up_to else b""
+        stored_bytes = len(whole)
+        if not 0 < stored_bytes < FIRST_READ_BYTES:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise FileNotFoundError(errno.ENOENT, "no regular file", file_id)
+            stored_bytes = status.st_size
+            content: bytes | None = None
+            tail = _read(descriptor, max(0, stored_bytes - record.SIZE), record.SIZE)
+        else:
+            content, tail = whole[: -record.SIZE], whole[-record.SIZE :]
+        try:
+            found = record.decode(tail, stored_bytes)
+        except DamagedFile as error:
+            raise DamagedFile(f"{file_id}: {error}") from error
+        if content is None and 0 < found.size <= read_all_up_to:
+            # Not cut out of a read of the whole: that would copy it.
+            content = _read(descriptor, 0, found.size)
+        # Where closing is a round trip too, it is left for after the answer.
+        keep = content is None or time.monotonic() - began > QUICK_SECONDS
+        return StoredFile(file_id, found, descriptor if keep else -1, content)
+    finally:
+        if not keep:
+            _close(descriptor)
+
+
+@contextlib.contextmanager
+def _only_files(file_id: str) -> Iterator[None]:
+    """Something that is no regular file, or a link on the way to it, was not put there by this service."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            raise FileNotFoundError(errno.ENOENT, "no regular file", file_id) from error
+        raise
 
 
 class Part:
     """An upload under way. Used by one request at a time, from any thread; each step waits for the one before."""
 
-    def __init__(self, store: FileStore, path: Path, content_type: str) -> None:
+    def __init__(self, store: FileStore, content_type: str) -> None:
+        self.begun = False
+        """Whether a step was handed to a thread, so that there may be something to discard."""
         self._store = store
-        self._path = path
+        self._path = ""
+        self._slot = -1
         self._content_type = content_type
         self._lock = threading.Lock()
         self._descriptor = -1
-        self._created = False
-        self._discarded = False
+        self._abandoned = False
+        self._ended = False
+        self._file_id: str | None = None
         self._hash = hashlib.sha256()
         self._size = 0
 
     def write(self, chunks: Iterable[bytes]) -> None:
-        """Appends ``chunks``. Raises OSError, or PartLost after ``discard``."""
+        """Appends ``chunks``. Raises OSError, or PartLost after ``abandon``."""
         with self._lock:
-            self._append(chunks)
+            self._append(chunks, b"")
 
     def publish(self, chunks: Iterable[bytes], sha256: bytes | None = None) -> Stored:
         """Appends ``chunks``, makes everything durable and gives it its name.
@@ -222,53 +363,54 @@ class Part:
         nothing is stored then. On return the file is stored, even if the power fails now. ``discard`` must follow.
         """
         with self._lock:
-            self._append(chunks)
+            chunks = list(chunks)
+            for chunk in chunks:
+                self._hash.update(chunk)
             digest = self._hash.digest()
             if sha256 is not None and sha256 != digest:
                 raise DigestError(digest)
-            content = Record(size=self._size, sha256=digest.hex(), content_type=self._content_type)
-            _write(self._descriptor, record.encode(content))
+            size = self._size + sum(map(len, chunks))
+            content = Record(size=size, sha256=digest.hex(), content_type=self._content_type)
+            self._append(chunks, record.encode(content), hashed=True)
             self._store.sync(self._descriptor)
-            # A network file system may report a failed write only here.
-            descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
-            return Stored(self._store.publish(self._path), content)
+            if self._abandoned:
+                raise PartLost
+            # The rest is left to ``discard``: after a sync nothing of it can fail, and it is two more round trips.
+            self._file_id = self._store.publish(self._path, self._descriptor)
+            return Stored(self._file_id, content)
+
+    def abandon(self) -> None:
+        """Says that nobody will hear whether this is stored: what a step that hangs now stores later is not kept."""
+        self._abandoned = True
 
     def discard(self) -> None:
-        """Removes the part: the upload is given up or, after ``publish``, has its own name."""
-        with self._lock:
-            if self._discarded:
-                return
-            self._discarded = True
-            if self._descriptor >= 0:
-                with contextlib.suppress(OSError):
-                    os.close(self._descriptor)
-            if self._created:
-                with contextlib.suppress(OSError):
-                    self._path.unlink()
+        """Closes the part and removes it if it isn't stored; if ``abandon`` was called, the stored file too."""
+        with self._lock, contextlib.suppress(OSError):
+            self._ended = True
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor >= 0:
+                _close(descriptor)
+            if self._path:
+                path, self._path = self._path, ""
+                self._store.release(self._slot)
+                Path(path).unlink()
+            if self._file_id is not None and self._abandoned:
+                self._store.remove(self._file_id)
 
-    def _append(self, chunks: Iterable[bytes]) -> None:
-        if self._discarded:
+    def _append(self, chunks: Iterable[bytes], end: bytes, *, hashed: bool = False) -> None:
+        if self._abandoned or self._ended:
             raise PartLost
         if self._descriptor < 0:
-            self._descriptor = self._create()
-            self._created = True
+            self._descriptor, self._path, self._slot = self._store.create()
         for chunk in chunks:
-            _write(self._descriptor, chunk)
-            self._hash.update(chunk)
+            if not hashed:
+                self._hash.update(chunk)
             self._size += len(chunk)
-
-    def _create(self) -> int:
-        try:
-            return os.open(self._path, _OPEN_NEW, 0o600)
-        except FileNotFoundError:
-            # The sweep removes a process's directory once it has been empty and idle for long.
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            return os.open(self._path, _OPEN_NEW, 0o600)
+        _write(self._descriptor, [*chunks, end])
 
 
 class StoredFile:
-    """A stored file. ``content`` is all of it, the file being closed, or None while it is open for ``read``."""
+    """A stored file, to be closed. ``content`` is all of it, or None where it is to be read in spans."""
 
     def __init__(self, file_id: str, found: Record, descriptor: int, content: bytes | None) -> None:
         self.file_id = file_id
@@ -297,7 +439,7 @@ class StoredFile:
         with self._lock:
             descriptor, self._descriptor = self._descriptor, -1
             if descriptor >= 0:
-                os.close(descriptor)
+                _close(descriptor)
 
     def __enter__(self) -> StoredFile:
         return self
@@ -320,7 +462,43 @@ def _read(descriptor: int, start: int, length: int) -> bytes:
     return found
 
 
-def _write(descriptor: int, content: bytes) -> None:
+def _link(part: str, file_id: str, directory: Directory, descriptor: int) -> None:
+    try:
+        os.link(part, file_id, dst_dir_fd=directory.descriptor)
+    except FileExistsError:
+        # NFS repeats a request whose answer was lost; the second answer to a link that worked is EEXIST.
+        if not _is_same(file_id, directory, descriptor):
+            raise
+
+
+def _is_same(file_id: str, directory: Directory, descriptor: int) -> bool:
+    try:
+        found = os.stat(file_id, dir_fd=directory.descriptor, follow_symlinks=False)
+        return os.path.samestat(found, os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+def _close(descriptor: int) -> None:
+    # On a network file system this may report what someone else's write has come to.
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
+
+
+def _write(descriptor: int, pieces: Iterable[bytes]) -> None:
+    """Writes ``pieces`` one after the other, small ones together: each call is a round trip."""
+    together: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if size + len(piece) > WRITE_BYTES:
+            _write_all(descriptor, b"".join(together))
+            together, size = [], 0
+        together.append(piece)
+        size += len(piece)
+    _write_all(descriptor, together[0] if len(together) == 1 else b"".join(together))
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view[:WRITE_BYTES]) :]

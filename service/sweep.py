@@ -39,10 +39,13 @@ def sweep(root: Path, min_age_seconds: float, now: float) -> Summary:
         raise NotADirectoryError(f"not a directory: {root}")
     incoming = root / INCOMING
     for directory in _entries(incoming):
-        if not directory.is_dir(follow_symlinks=False):
-            continue
-        # Before its parts are removed: that changes the directory's own time.
-        idle = directory.stat(follow_symlinks=False).st_mtime <= oldest_kept
+        try:
+            if not directory.is_dir(follow_symlinks=False):
+                continue
+            # Before its parts are removed: that changes the directory's own time.
+            idle = directory.stat(follow_symlinks=False).st_mtime <= oldest_kept
+        except FileNotFoundError:
+            continue  # another sweep has just removed it
         kept = summary.kept_parts + summary.failed
         for part in _entries(Path(directory.path)):
             _sweep_part(part, oldest_kept, summary)

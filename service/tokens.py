@@ -1,8 +1,9 @@
 """The API's token, kept current without a restart.
 
-The token is read once before the API starts, then in the background, and once more, at most every few seconds, when an
-unknown token is presented: whoever has just rotated it does not wait. The value before a rotation stays valid for a
-while, so that clients may change over in their own time. While the parameter can't be read the last values hold.
+The token is read once before the API starts, then in the background, and once more when an unknown token is presented:
+whoever has just rotated it is not refused. That happens once a second at most; who presents an unknown token within that
+second waits for the next time. Values before a rotation stay valid for a while, so that clients may change over in their
+own time. While the parameter can't be read the last values hold.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from service.errors import Unauthorized
+from service.errors import Unauthorized, Unavailable
 from service.threads import Threads
 
 _log = logging.getLogger("service.tokens")
@@ -74,44 +75,51 @@ class Tokens:
         threads: Threads,
         *,
         refresh_seconds: float = 60.0,
-        hurry_seconds: float = 5.0,
+        hurry_seconds: float = 1.0,
         overlap_seconds: float = 900.0,
+        most_waiting: int = 1000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Reads every ``refresh_seconds``, and at most every ``hurry_seconds`` for unknown tokens; up to
+        ``most_waiting`` requests wait for that. A value before a rotation is valid for ``overlap_seconds`` more."""
         self._parameter = parameter
         self._threads = threads
         self._refresh_seconds = refresh_seconds
         self._hurry_seconds = hurry_seconds
         self._overlap_seconds = overlap_seconds
+        self._most_waiting = most_waiting
         self._clock = clock
         self._current = b""
-        self._previous = b""
-        self._previous_until = 0.0
+        # Until when each value before the current one is valid.
+        self._previous: dict[bytes, float] = {}
         self._hurried_at = float("-inf")
-        self._refreshing: asyncio.Task[None] | None = None
+        self._next_refresh: asyncio.Task[None] | None = None
+        self._waiting = 0
+        # Tokens that the last refresh has found to be none: there is no use in waiting for them again at once.
+        self._refused: set[bytes] = set()
 
     def load(self) -> None:
         """Reads the token for the first time. Blocks. Raises what the parameter raises, ValueError if it is empty."""
-        self._accept(self._parameter.get())
+        # A task that starts within the overlap of a rotation must take what the tasks beside it take.
+        self._accept(*self._read())
         if not self._current:
             raise ValueError("the token is empty")
-        # A task that starts within the overlap of a rotation must take what the tasks beside it take.
-        before = self._parameter.previous()
-        if before is not None and before[0].strip() and before[1] < self._overlap_seconds:
-            self._previous = _digest(before[0].strip().encode())
-            self._previous_until = self._clock() + self._overlap_seconds - before[1]
 
     async def check(self, presented: bytes | None) -> None:
-        """Raises Unauthorized unless ``presented`` is the token, or the one before it within the overlap."""
+        """Raises Unauthorized unless ``presented`` is the token, or one before it within the overlap.
+
+        Raises Unavailable when it is unknown and too many others wait to have theirs looked up.
+        """
         if presented is None:
             raise Unauthorized("No token was given; send it as 'Authorization: Bearer <token>'.")
         digest = _digest(presented)
         if self._is_valid(digest):
             return
-        if self._clock() - self._hurried_at >= self._hurry_seconds or self._refreshing is not None:
-            await self._refresh_together()
+        if digest not in self._refused or self._clock() - self._hurried_at >= self._hurry_seconds:
+            await self._wait_for_refresh()
             if self._is_valid(digest):
                 return
+            self._refused.add(digest)
         raise Unauthorized("The token is not valid.")
 
     async def keep_current(self) -> None:
@@ -121,26 +129,41 @@ class Tokens:
             await asyncio.sleep(self._refresh_seconds * random.uniform(0.8, 1.2))
             await self._refresh()
 
-    async def _refresh_together(self) -> None:
-        if self._refreshing is None:
-            self._hurried_at = self._clock()
-            self._refreshing = asyncio.create_task(self._refresh())
-            self._refreshing.add_done_callback(self._refreshed)
-        await asyncio.shield(self._refreshing)
+    async def _wait_for_refresh(self) -> None:
+        """Waits for a refresh that has not begun yet: one under way may have read the token before it was rotated."""
+        if self._waiting >= self._most_waiting:
+            raise Unavailable("Too many unknown tokens are being looked up; try again.", retry_after_seconds=2)
+        if self._next_refresh is None:
+            self._next_refresh = asyncio.create_task(self._refresh_in_turn())
+        self._waiting += 1
+        try:
+            await asyncio.shield(self._next_refresh)
+        finally:
+            self._waiting -= 1
 
-    def _refreshed(self, _: asyncio.Task[None]) -> None:
-        self._refreshing = None
+    async def _refresh_in_turn(self) -> None:
+        await asyncio.sleep(max(0.0, self._hurried_at + self._hurry_seconds - self._clock()))
+        self._next_refresh = None
+        self._hurried_at = self._clock()
+        self._refused.clear()
+        await self._refresh()
 
     async def _refresh(self) -> None:
         try:
-            value = await self._threads.run(self._parameter.get)
+            value, before = await self._threads.run(self._read)
         except Exception as error:
             fields = {"reason": str(error)}
             _log.warning("the token could not be refreshed, the last one holds", extra={"fields": fields})
             return
-        self._accept(value)
+        self._accept(value, before)
 
-    def _accept(self, value: str) -> None:
+    def _read(self) -> tuple[str, tuple[str, float] | None]:
+        """The value and, if it is a new one, the value before it: of two rotations in a row only one was seen. Blocks."""
+        value = self._parameter.get()
+        known = _digest(value.strip().encode()) == self._current
+        return value, None if known else self._parameter.previous()
+
+    def _accept(self, value: str, before: tuple[str, float] | None) -> None:
         # A value put from a file often ends in a newline, which no header can carry.
         value = value.strip()
         if not value:
@@ -148,17 +171,25 @@ class Tokens:
         digest = _digest(value.encode())
         if digest == self._current:
             return
+        now = self._clock()
         if self._current:
-            self._previous = self._current
-            self._previous_until = self._clock() + self._overlap_seconds
+            self._previous[self._current] = now + self._overlap_seconds
             _log.info("the token has been rotated")
+        if before is not None and before[0].strip() and before[1] < self._overlap_seconds:
+            earlier = _digest(before[0].strip().encode())
+            self._previous[earlier] = max(
+                self._previous.get(earlier, 0.0), now + self._overlap_seconds - max(0.0, before[1])
+            )
+        self._previous = {known: until for known, until in self._previous.items() if until > now and known != digest}
         self._current = digest
 
     def _is_valid(self, digest: bytes) -> bool:
         # Digests, so that not even a length leaks, and every one compared whatever the first says.
-        current = hmac.compare_digest(digest, self._current)
-        previous = hmac.compare_digest(digest, self._previous) and self._clock() < self._previous_until
-        return current or previous
+        now = self._clock()
+        valid = hmac.compare_digest(digest, self._current)
+        for previous, until in self._previous.items():
+            valid |= hmac.compare_digest(digest, previous) and now < until
+        return valid
 
 
 def bearer(authorization: str | None) -> bytes | None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from service.queues import BATCH_ENTRIES, Inbox, Incoming, QueueAway
+from service.queues import BATCH_ENTRIES, Failed, Inbox, Incoming, QueueAway
 
 # After so long something is stuck; letting go hands the message to another worker.
 LONGEST_HOLD_SECONDS = 900.0
@@ -76,16 +76,28 @@ class Holder:
             batch = due[begin : begin + BATCH_ENTRIES]
             try:
                 failed = {
-                    message.receipt
-                    for message in self._inbox.hide([held.message for held in batch], self._visibility_seconds)
+                    failure.message.receipt: failure
+                    for failure in self._inbox.hide([held.message for held in batch], self._visibility_seconds)
                 }
             except QueueAway as error:
                 _log.warning("messages could not be kept hidden", extra={"fields": {"reason": str(error)}})
                 continue
             for held in batch:
-                # One that failed was most likely deleted just now; if not, it is due again at the next turn.
-                if held.message.receipt not in failed:
+                failure = failed.get(held.message.receipt)
+                if failure is None:
                     held.renewed = now
+                elif failure.sender_fault:
+                    self._lose(failure)
+                # One that failed otherwise is due again at the next turn.
+
+    def _lose(self, failure: Failed) -> None:
+        """Ends the hold of a message that is this worker's no more, by its receipt."""
+        with self._lock:
+            held = self._held.pop(failure.message.receipt, None)
+        # One that is not held any more was deleted just now, which is as it should be.
+        if held is not None:
+            fields = {"message_id": failure.message.message_id, "reason": failure.code}
+            _log.warning("a message is another worker's by now", extra={"fields": fields})
 
     def _run(self) -> None:
         while not self._closing.wait(min(1.0, self._visibility_seconds / 6)):

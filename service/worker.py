@@ -1,7 +1,9 @@
 """The worker: takes messages from the queue and leaves one object each in the bucket.
 
-    poll ──> work, one thread a message ──> put the object ──> delete the message, ten at a time
+    poll ──> work, one thread a message ──> create the object ──> delete the message, ten at a time
                                        └──> hand it back, to be tried again later
+
+One thread polls; further ones join it while polls come back full, and leave when one comes back empty.
 
 A message is deleted only after its object is stored, so a worker that dies loses nothing; what it makes depends on the
 message alone, so a message that is delivered twice makes one object. No message is taken that can't be worked on at
@@ -12,54 +14,44 @@ On SIGTERM polling stops, what is under way is finished and deleted, what the la
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
+import queue
 import random
 import signal
+import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
-from typing import Any, Protocol
 
 from service import emails, logs
-from service.aws import AwsError, Clients, error_code
+from service.aws import Clients
+from service.bucket import Bucket, S3Bucket, StoreFailed
 from service.deletes import Deleter
 from service.emails import BadMessage
 from service.liveness import LivenessServer, Pulse
+from service.metrics import Metrics
+from service.pauses import Pause
+from service.protection import Protection, Protector
 from service.queues import BATCH_ENTRIES, Inbox, Incoming, QueueAway, SqsInbox
+from service.room import Room
 from service.settings import WorkerSettings
+from service.tracing import trace_calls
 from service.visibility import Holder
 
-# The poll loop goes round at least once a long poll; its calls are bounded, so more silence than this means it hangs.
+# A poll ends at least once a long poll; its calls are bounded, so more silence than this means that they hang.
 SILENCE_SECONDS = 90.0
 LONGEST_PAUSE_SECONDS = 30.0
 LONGEST_RETRY_SECONDS = 900
+DELETING_THREADS = 4
+# What the messages in work may take as Python's texts; their bytes and the answers that bring them come on top. So a
+# task of 1 GiB works on 64 messages of 1 MiB at a time, and on as many small ones as WORKER_CONCURRENCY says.
+MEMORY_BYTES = 64 * 1024 * 1024
+# How long a poll waits until there is room for ten.
+REST_SECONDS = 0.02
 
 _log = logging.getLogger("service.worker")
-
-
-class StoreFailed(Exception):
-    """The object could not be stored this time."""
-
-
-class Bucket(Protocol):
-    """Where objects go."""
-
-    def put(self, key: str, content: bytes) -> None:
-        """Stores ``content`` under ``key``, replacing what was there. Blocks. Raises StoreFailed."""
-        ...
-
-
-class S3Bucket:
-    def __init__(self, client: Any, name: str) -> None:
-        self._client = client
-        self._name = name
-
-    def put(self, key: str, content: bytes) -> None:
-        try:
-            self._client.put_object(Bucket=self._name, Key=key, Body=content, ContentType="application/json")
-        except AwsError as error:
-            raise StoreFailed(error_code(error)) from error
 
 
 class Worker:
@@ -71,112 +63,148 @@ class Worker:
         bucket: Bucket,
         *,
         prefix: str = "emails/",
-        concurrency: int = 16,
+        concurrency: int = 128,
         visibility_seconds: int = 60,
+        memory_bytes: int = MEMORY_BYTES,
+        queue_pause: Pause | None = None,
+        bucket_pause: Pause | None = None,
         pulse: Pulse | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._inbox = inbox
         self._bucket = bucket
         self._prefix = prefix
         self._pulse = pulse or Pulse(SILENCE_SECONDS)
+        self._metrics = metrics or Metrics("worker")
         self._stopping = threading.Event()
-        self._room = threading.Semaphore(concurrency)
-        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="work")
+        self._room = Room(concurrency, memory_bytes)
+        # A queue and threads, since a pool's futures, which nobody would look at, cost a tenth of a message.
+        self._begun: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._work_off, name=f"work-{n}") for n in range(concurrency)]
+        self._pollers = [
+            threading.Thread(target=self._poll if number == 0 else self._help, name=f"poll-{number}")
+            for number in range(polls_at_once(concurrency))
+        ]
+        self._helpers_wanted = threading.Semaphore(0)
         self._holder = Holder(inbox, visibility_seconds)
-        self._deleter = Deleter(inbox, self._holder.release)
-        # Failures in a row of each side; plain numbers, since being off by one under a race only changes a pause a
-        # little. The queue's end with its next answer, even an empty one; the bucket's only with an object stored.
-        self._queue_failures = 0
-        self._store_failures = 0
+        self._deleter = Deleter(inbox, self._holder.release, threads=DELETING_THREADS, metrics=self._metrics)
+        # The queue's pause ends with its next answer, even an empty one; the bucket's only with an object stored.
+        self._queue_pause = queue_pause or Pause(LONGEST_PAUSE_SECONDS)
+        self._bucket_pause = bucket_pause or Pause(LONGEST_PAUSE_SECONDS)
+
+    @property
+    def in_work(self) -> int:
+        """How many messages have been received and not been deleted or handed back yet."""
+        return len(self._holder)
 
     def stop(self) -> None:
-        """Makes ``run`` return soon. May be called from a signal handler and more than once."""
+        """Makes ``run`` return soon. May be called from any thread and more than once; not from a signal handler."""
         self._stopping.set()
+        for _ in self._pollers:
+            self._helpers_wanted.release()
 
     def run(self) -> None:
         """Works until ``stop``; returns when all that was taken is dealt with."""
         self._holder.start()
         self._deleter.start()
-        try:
-            while not self._stopping.is_set():
-                self._pulse.beat()
-                self._turn()
-        finally:
-            self._threads.shutdown()
-            self._deleter.close()
-            self._holder.close()
+        for thread in [*self._threads, *self._pollers]:
+            thread.start()
+        for poller in self._pollers:
+            poller.join()
+        for _ in self._threads:
+            self._begun.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._deleter.close()
+        self._holder.close()
 
-    def _turn(self) -> None:
-        pause = self._pause_seconds()
+    def _poll(self) -> None:
+        """Polls for ever."""
+        while not self._stopping.is_set():
+            self._turn()
+
+    def _help(self) -> None:
+        """Polls while there is more in the queue than the others bring."""
+        while not self._stopping.is_set():
+            self._helpers_wanted.acquire()
+            while not self._stopping.is_set() and self._turn():
+                pass
+
+    def _turn(self) -> int:
+        """One poll at most. Returns how many messages it brought."""
+        self._pulse.beat()
+        # While the bucket is away, each delivery only brings a message closer to the dead-letter queue.
+        pause = max(self._queue_pause.seconds, self._bucket_pause.seconds)
         if pause and self._stopping.wait(pause):
-            return
-        room = self._take_room()
+            return 0
+        room = self._room.take(BATCH_ENTRIES, first_seconds=1.0, rest_seconds=REST_SECONDS)
         taken = 0
         try:
-            if room == 0:
-                return
+            if room == 0 or self._stopping.is_set():
+                return 0
             messages = self._inbox.receive(room)
-            self._queue_failures = 0
+            self._queue_pause.worked()
+            if not messages:
+                return 0
+            self._metrics.add("Received", len(messages))
+            self._room.note_size(max(sys.getsizeof(message.body) for message in messages))
             if self._stopping.is_set():
                 self._hide(messages, 0)
-                return
+                return 0
+            if 2 * len(messages) > room:
+                self._helpers_wanted.release()
             for message in messages:
                 self._holder.hold(message)
-                self._threads.submit(self._work, message)
+                self._begun.put(message)
                 taken += 1
         except QueueAway as error:
-            self._queue_failures += 1
+            self._queue_pause.failed()
             _log.error("the queue is away", extra={"fields": {"reason": str(error)}})
         finally:
-            for _ in range(room - taken):
-                self._room.release()
+            if taken < room:
+                self._room.give(room - taken)
+        return taken
 
-    def _take_room(self) -> int:
-        """Room for as many messages as can begin at once, at most a batch; waits a second for the first."""
-        if not self._room.acquire(timeout=1.0):
-            return 0
-        room = 1
-        while room < BATCH_ENTRIES and self._room.acquire(blocking=False):
-            room += 1
-        return room
-
-    def _pause_seconds(self) -> float:
-        # While the bucket is away, each delivery only brings a message closer to the dead-letter queue.
-        failures = max(self._queue_failures, self._store_failures)
-        if not failures:
-            return 0
-        return min(LONGEST_PAUSE_SECONDS, 0.5 * 2.0 ** min(failures, 10)) * random.uniform(0.5, 1.0)
+    def _work_off(self) -> None:
+        while (message := self._begun.get()) is not None:
+            self._work(message)
 
     def _work(self, message: Incoming) -> None:
         try:
             began = time.perf_counter()
             key = emails.object_key(self._prefix, message)
             content = emails.content(message)
-            self._bucket.put(key, content)
-            self._store_failures = 0
+            stored = self._bucket.put(key, content)
+            self._bucket_pause.worked()
+            put_ms = (time.perf_counter() - began) * 1000
+            lag_ms = time.time() * 1000 - message.sent_at_milliseconds
             self._deleter.add(message)
+            self._metrics.add("Stored" if stored else "Duplicates")
+            self._metrics.observe("PutLatency", put_ms)
+            self._metrics.observe("WorkerLag", lag_ms)
             fields = {
                 "message_id": message.message_id,
                 "key": key,
                 "bytes": len(content),
                 "receive_count": message.receive_count,
-                "lag_ms": round(time.time() * 1000 - message.sent_at_milliseconds),
-                "ms": round((time.perf_counter() - began) * 1000, 2),
+                "lag_ms": round(lag_ms),
+                "ms": round(put_ms, 2),
             }
-            _log.info("stored", extra={"fields": fields})
+            _log.info("stored" if stored else "was stored already", extra={"fields": fields})
         except BadMessage as error:
             self._give_back(message, str(error), min(60, message.receive_count))
         except StoreFailed as error:
-            self._store_failures += 1
+            self._bucket_pause.failed()
             self._give_back(message, str(error), _retry_seconds(message.receive_count))
         except Exception:
             _log.exception("a message failed", extra={"fields": {"message_id": message.message_id}})
             self._give_back(message, "unexpected", _retry_seconds(message.receive_count))
         finally:
-            self._room.release()
+            self._room.give()
 
     def _give_back(self, message: Incoming, reason: str, seconds: int) -> None:
         self._holder.release(message)
+        self._metrics.add("Failures")
         fields = {
             "message_id": message.message_id,
             "reason": reason,
@@ -187,49 +215,85 @@ class Worker:
         self._hide([message], seconds)
 
     def _hide(self, messages: list[Incoming], seconds: int) -> None:
-        if not messages:
-            return
         try:
-            self._inbox.hide(messages, seconds)
+            failures = self._inbox.hide(messages, seconds)
         except QueueAway as error:
             # They come back by themselves when their visibility timeout ends.
             _log.warning("messages could not be handed back", extra={"fields": {"reason": str(error)}})
+            return
+        for failure in failures:
+            fields = {"message_id": failure.message.message_id, "reason": failure.code}
+            _log.warning("a message could not be handed back", extra={"fields": fields})
 
 
 def run_worker(settings: WorkerSettings) -> int:
     """Works until SIGTERM. Returns the exit code: 0 after a clean stop."""
-    logs.configure(settings.log_level)
+    lines = logs.configure(settings.log_level)
+    metrics = Metrics("worker", namespace=settings.metrics_namespace)
+    trace_calls(os.environ, "worker")
     clients = Clients(settings.region)
+    polls = polls_at_once(settings.concurrency)
     inbox = SqsInbox(
-        clients.client("sqs", connections=1, read_timeout_seconds=settings.wait_seconds + 10, attempts=2),
-        clients.client("sqs", connections=settings.concurrency + 2),
+        clients.client("sqs", connections=polls, read_timeout_seconds=settings.wait_seconds + 10, attempts=2),
+        clients.client("sqs", connections=DELETING_THREADS + 8),
         settings.inbox_queue_url,
         wait_seconds=settings.wait_seconds,
         visibility_seconds=settings.visibility_timeout_seconds,
     )
-    bucket = S3Bucket(clients.client("s3", connections=settings.concurrency), settings.emails_bucket)
     pulse = Pulse(SILENCE_SECONDS)
     worker = Worker(
         inbox,
-        bucket,
+        S3Bucket(clients, settings.emails_bucket),
         prefix=settings.emails_prefix,
         concurrency=settings.concurrency,
         visibility_seconds=settings.visibility_timeout_seconds,
         pulse=pulse,
+        metrics=metrics,
     )
-
-    def on_signal(_signal: int, _frame: FrameType | None) -> None:
-        worker.stop()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+    protector = Protector(settings.agent_url, Protection(), lambda: worker.in_work) if settings.agent_url else None
+    _stop_on_signals(worker)
     liveness = LivenessServer(settings.port, pulse)
     liveness.start()
+    if protector:
+        protector.start()
+    # What is loaded now stays; without this, every full collection walks the whole AWS SDK.
+    gc.collect()
+    gc.freeze()
     _log.info("starting", extra={"fields": {"concurrency": settings.concurrency, "port": settings.port}})
+    reporter = logs.MetricsReporter(metrics, lines, settings.metrics_seconds)
     worker.run()
+    reporter.close()
+    if protector:
+        protector.close()
     liveness.close()
     _log.info("stopped")
     return 0
+
+
+def polls_at_once(concurrency: int) -> int:
+    """How many polls, of ten messages each, there are at most at a time.
+
+    A poll takes less time than its messages' puts, so a few keep many messages in work; each may bring 10 MiB.
+    """
+    return max(1, min(8, concurrency // BATCH_ENTRIES))
+
+
+def _stop_on_signals(worker: Worker) -> None:
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        # A handler runs between any two steps of the main thread, which may hold the very lock that stop() takes;
+        # this call is one that Python lets a handler make.
+        signals.put(number)
+
+    def wait() -> None:
+        while True:
+            signals.get()
+            worker.stop()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    threading.Thread(target=wait, name="signals", daemon=True).start()
 
 
 def _retry_seconds(receive_count: int) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from local.runner.agent import AgentEndpoint
 from local.runner.balancer import Balancer
 from local.runner.credentials import CredentialsEndpoint
 from local.runner.ports import Cloud, ImageStore, RunnerError
@@ -31,6 +32,7 @@ class Host:
     credentials: CredentialsEndpoint
     report: Callable[[str], None]
     target_groups: dict[str, TargetGroup] = field(default_factory=dict)
+    agent: AgentEndpoint = field(default_factory=AgentEndpoint, kw_only=True)
     caller_environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     _ports_in_use: set[int] = field(default_factory=set)
 

@@ -57,6 +57,7 @@ class Runner:
                 self._host.report(f"ended {ended} task(s) that a killed runner left behind")
             await self._balancer.start()
             await self._credentials.start()
+            await self._host.agent.start()
         except BaseException:
             await self._balancer.stop(0)
             self._unlock()
@@ -78,6 +79,7 @@ class Runner:
             self._schedules.follow(stack.schedules)
             self._stack = stack
             self._host.target_groups.update(stack.target_groups)
+            self._host.agent.policies = stack.policies
             listener = self._choose_listener(stack.listeners)
             # Until the new target groups have healthy tasks, the former ones still answer.
             self._balancer.forward_to([*listener.target_group_arns, *self._balancer.route] if listener else [])
@@ -108,6 +110,7 @@ class Runner:
             raise
         finally:
             await self._credentials.stop()
+            await self._host.agent.stop()
             self._unlock()
 
     async def _stop_tasks(self) -> None:

@@ -200,6 +200,7 @@ class ServiceKeeper:
                 self._host,
                 service.task_definition,
                 self._name,
+                service_arn=service.arn,
                 target_group_arns=service.target_group_arns,
                 grace_period=service.health_check_grace_period,
                 changed=self._wake.set,
@@ -225,9 +226,10 @@ class ServiceKeeper:
         self._stop_some(primary.active, len(primary.active) - desired)
 
     def _stop_some(self, tasks: list[Task], count: int) -> None:
-        """Stops up to `count` tasks, unhealthy ones first, and never below the minimum of healthy ones."""
+        """Stops up to `count` tasks, unhealthy ones first and protected ones last, and never below the minimum of healthy
+        ones."""
         spare = sum(task.healthy for task in self._all_tasks()) - _minimum(self._primary.service)
-        for task in sorted(tasks, key=lambda task: task.healthy)[: max(0, count)]:
+        for task in sorted(tasks, key=lambda task: (task.healthy, task.protected))[: max(0, count)]:
             if task.healthy:
                 if spare <= 0:
                     return

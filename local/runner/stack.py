@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from local.runner.ports import RunnerError
@@ -77,6 +77,8 @@ class Stack:
     target_groups: Mapping[str, TargetGroup]
     listeners: tuple[Listener, ...]
     schedules: Mapping[str, Schedule]
+    policies: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """The policy documents of each role, by the role's name."""
 
     @classmethod
     def empty(cls) -> Stack:
@@ -106,6 +108,7 @@ def read_stack(resources: Sequence[Mapping[str, Any]]) -> Stack:
         target_groups={group.arn: group for group in target_groups},
         listeners=tuple(listener for listener in listeners if listener is not None),
         schedules={schedule.arn: schedule for schedule in schedules if schedule is not None},
+        policies=_policies(resources),
     )
 
 
@@ -146,6 +149,15 @@ def _require(urn: str, outputs: Mapping[str, Any], key: str) -> Any:
     if value is None or value == "":
         raise RunnerError(f"{urn}: {key} is {value!r}; the runner needs a value: deploy the stack again")
     return value
+
+
+def _policies(resources: Sequence[Mapping[str, Any]]) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for urn, outputs in _of_type(resources, "aws:iam/rolePolicy:RolePolicy"):
+        document = _require(urn, outputs, "policy")
+        policy = json.loads(document) if isinstance(document, str) else document
+        found.setdefault(str(_require(urn, outputs, "role")), []).append(policy)
+    return found
 
 
 def _target_group(urn: str, outputs: Mapping[str, Any]) -> TargetGroup:

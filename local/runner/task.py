@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from local.runner.agent import Registration
 from local.runner.balancer import Target
 from local.runner.credentials import Grant
 from local.runner.environment import base_environment, local_command, mounted_folder, task_environment
@@ -45,7 +46,8 @@ class Stopped:
 class Task:
     """Begins with `start`; ends by itself or by `stop`; `changed` is called at each turn in between.
 
-    `group` names the folder of its log. `checked` is False for a task that runs to its end, as a schedule's does.
+    `group` names the folder of its log, `service_arn` the service that it is one of, if there is one. `checked` is False
+    for a task that runs to its end, as a schedule's does.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Task:
         definition: TaskDefinition,
         group: str,
         *,
+        service_arn: str = "",
         target_group_arns: Sequence[str] = (),
         grace_period: float = 0,
         checked: bool = True,
@@ -65,6 +68,8 @@ class Task:
         self.stopped: Stopped | None = None
         self.log = host.folder / "logs" / group / f"{self.id}.log"
         self._host = host
+        self._arn = _task_arn(service_arn, self.id)
+        self._registration: Registration | None = None
         self._target_group_arns = tuple(target_group_arns)
         self._grace_period = grace_period
         self._checked = checked
@@ -85,6 +90,11 @@ class Task:
     def active(self) -> bool:
         """Pending or running: what ECS counts against a service's maximum."""
         return self.state in ("pending", "running")
+
+    @property
+    def protected(self) -> bool:
+        """Whether it has asked not to be stopped by a scale-in."""
+        return self._registration is not None and self._registration.protected
 
     @property
     def healthy_seconds(self) -> float:
@@ -132,7 +142,8 @@ class Task:
             port = self._host.take_port()
             if self.definition.task_role_arn:
                 grant = self._host.credentials.grant(self.definition.task_role_arn)
-            environment, command, folder = await self._prepare(port, grant)
+            self._registration = self._host.agent.register(self._arn, self.definition.task_role_arn)
+            environment, command, folder = await self._prepare(port, grant, self._registration)
             if self._stop_asked.is_set():
                 self.stopped = Stopped("stopped before it began", None, asked=True)
                 return
@@ -147,13 +158,17 @@ class Task:
         finally:
             if grant:
                 self._host.credentials.revoke(grant)
+            if self._registration:
+                self._host.agent.forget(self._registration)
             if port:
                 self._host.return_port(port)
             self.stopped = self.stopped or Stopped("cut short", None, asked=True)
             self.state = "stopped"
             self._changed()
 
-    async def _prepare(self, port: int, grant: Grant | None) -> tuple[dict[str, str], list[str], Path]:
+    async def _prepare(
+        self, port: int, grant: Grant | None, registration: Registration
+    ) -> tuple[dict[str, str], list[str], Path]:
         definition, host = self.definition, self._host
         image = host.images.find(definition.image)
         resolved = await self._resolve_secrets()
@@ -166,7 +181,7 @@ class Task:
             mounts=mounts,
             secrets=resolved,
             port=port,
-            cloud={**cloud, **(grant.environment if grant else {})},
+            cloud={**cloud, **registration.environment, **(grant.environment if grant else {})},
         )
         command = local_command([*(definition.entrypoint or image.entrypoint), *definition.command])
         _prune_logs(self.log.parent)
@@ -280,6 +295,11 @@ class Task:
         await asyncio.wait({draining, exited}, return_when=asyncio.FIRST_COMPLETED)
         draining.cancel()
         await asyncio.gather(draining, return_exceptions=True)
+
+
+def _task_arn(service_arn: str, task_id: str) -> str:
+    """`…:task/<cluster>/<id>` for a task of the service `…:service/<cluster>/<name>`; empty for one of no service."""
+    return f"{service_arn.replace(':service/', ':task/', 1).rpartition('/')[0]}/{task_id}" if service_arn else ""
 
 
 def _prune_logs(folder: Path) -> None:

@@ -81,6 +81,7 @@ def test_each_task_role_has_exactly_what_its_workload_does(any_stack: Deployment
         "sqs:ChangeMessageVisibility",
         "sqs:GetQueueAttributes",
         "s3:PutObject",
+        "ecs:UpdateTaskProtection",
     }
     assert actions("sweep") == efs
 
@@ -91,7 +92,7 @@ def test_each_workload_is_told_all_that_its_command_needs(any_stack: Deployment)
         (container,) = json.loads(definition.inputs["containerDefinitions"])
         assert container["command"] == [definition.name]
         told[definition.name] = {item["name"] for item in container["environment"]}
-    common = {"AWS_REGION", "STOP_TIMEOUT_SECONDS"}
+    common = {"AWS_REGION", "STOP_TIMEOUT_SECONDS", "METRICS_NAMESPACE"}
     assert told["api"] == common | {
         "PORT",
         "FILES_DIR",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -39,12 +40,20 @@ def test_nothing_reaches_a_worker(deployed: Deployment) -> None:
     assert container["healthCheck"]
 
 
-def test_its_role_consumes_and_writes_and_does_nothing_else(deployed: Deployment) -> None:
+def test_its_role_consumes_and_writes_and_protects_itself_and_does_nothing_else(deployed: Deployment) -> None:
     policy = deployed.one(":RolePolicy", "worker-task-policy").inputs["policy"]
     assert [actions for actions, _, _ in statements(policy)] == [
         ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"],
         ["s3:PutObject"],
+        ["ecs:UpdateTaskProtection"],
     ]
+
+
+def test_it_may_protect_tasks_of_its_own_cluster_alone(deployed: Deployment) -> None:
+    policy = deployed.one(":RolePolicy", "worker-task-policy").inputs["policy"]
+    (resources,) = (resources for actions, resources, _ in statements(policy) if "ecs:UpdateTaskProtection" in actions)
+    (arn,) = resources
+    assert re.fullmatch(r"arn:aws:ecs:[a-z0-9-]+:\d{12}:task/[^/*]*cluster[^/*]*/\*", arn)
 
 
 def test_a_share_of_spot_is_a_weight() -> None:

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from blockbuster import blockbuster_ctx
 from boto3.session import Session
 from hypothesis import settings
 from moto.server import ThreadedMotoServer
 
 from tests.service.harness import TOKEN, Api, running_api
+from tests.service.seen import Witness
 
 # No deadline: how long an example takes says more about the machine than about the code. No folder of examples either.
 settings.register_profile("service", deadline=None, database=None)
@@ -21,6 +24,27 @@ settings.load_profile("service")
 def api(tmp_path: Path) -> Iterator[Api]:
     with running_api(tmp_path) as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+def nothing_confided_is_logged() -> Iterator[None]:
+    """No line that any test makes this process log has the token, a body or a file's content in it."""
+    witness = Witness()
+    root, service = logging.getLogger(), logging.getLogger("service")
+    level = service.level
+    service.setLevel(logging.INFO)
+    root.addHandler(witness)
+    yield
+    root.removeHandler(witness)
+    service.setLevel(level)
+    witness.check(TOKEN)
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_call_on_a_loop() -> Iterator[None]:
+    """Raises where the service blocks a thread in which a loop runs."""
+    with blockbuster_ctx(scanned_modules="service"):
+        yield
 
 
 @dataclass

@@ -22,11 +22,16 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.health import StorageProbe
 from service.lifecycle import Lifecycle
+from service.logs import Lines
 from service.memory import MemoryParameter, MemoryQueue
+from service.metrics import Metrics
+from service.openapi import describe
 from service.settings import ApiSettings
 from service.storage import FileStore
 from service.threads import Threads
 from service.tokens import Tokens
+from tests.service.described import Described
+from tests.service.seen import check_emf, check_secrets
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "s3cret-tökén"
@@ -43,6 +48,7 @@ class Api:
     queue: MemoryQueue
     parameter: MemoryParameter
     lifecycle: Lifecycle
+    metrics: Metrics
 
     @property
     def authorization(self) -> dict[bytes, bytes]:
@@ -73,10 +79,13 @@ def running_api(
     store: FileStore | None = None,
     probe: StorageProbe | None = None,
     hurry_seconds: float = 5.0,
+    lines: Lines | None = None,
+    metrics: Metrics | None = None,
     **changes: Any,
 ) -> Iterator[Api]:
     store = store or FileStore(root)
     store.prepare()
+    metrics = metrics or Metrics("api")
     queue, parameter, lifecycle = MemoryQueue(), MemoryParameter(TOKEN), Lifecycle()
     threads = Threads("aws", 5)
     tokens = Tokens(parameter, threads, hurry_seconds=hurry_seconds)
@@ -89,9 +98,18 @@ def running_api(
         aws_threads=threads,
         lifecycle=lifecycle,
         probe=probe,
+        lines=lines,
+        metrics=metrics,
     )
+    described = Described(describe(settings(root, **changes)))
+
+    def check(answer: Any) -> None:
+        request = answer.request
+        described.check(request.method, request.url.path, answer.status_code, answer.headers.items())
+
     with TestClient(app, raise_server_exceptions=False) as client:
-        yield Api(client, store, queue, parameter, lifecycle)
+        client.event_hooks = {"response": [check]}
+        yield Api(client, store, queue, parameter, lifecycle, metrics)
 
 
 @dataclass
@@ -112,10 +130,12 @@ class Process:
         return self.popen.wait(LIVENESS_SECONDS)
 
     def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        """The log lines, without those that are metrics."""
+        found = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [line for line in found if "_aws" not in line]
 
     def requests(self) -> list[dict[str, Any]]:
-        return [line for line in self.lines() if line["message"] == "request"]
+        return [line for line in self.lines() if line.get("message") == "request"]
 
 
 @contextlib.contextmanager
@@ -133,6 +153,16 @@ def started(command: str, env: dict[str, str], log: Path, *, ready: str = "/heal
     finally:
         popen.kill()
         popen.wait()
+        _check(log.read_text(errors="replace"))
+
+
+def _check(text: str) -> None:
+    """What a process has written, however it ended: nothing confided, and no metric that CloudWatch can't read."""
+    check_secrets(text, TOKEN)
+    for line in text.splitlines(keepends=True):
+        # The last line of a process that was killed may be cut short.
+        if line.startswith('{"_aws"') and line.endswith("\n"):
+            check_emf(json.loads(line))
 
 
 def free_port() -> int:

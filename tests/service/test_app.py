@@ -29,8 +29,9 @@ def test_what_is_left_to_clean_is_cleaned_before_the_app_ends(tmp_path: Path) ->
             part.discard = slowly  # type: ignore[method-assign]
             return part
 
-    with running_api(tmp_path, store=Slow(tmp_path), files_max_bytes=300_000) as api:
-        assert api.client.post("/arquivos", content=iter([b"x" * 200_000] * 2)).status_code == 413
+    wrong = {"Content-Digest": f"sha-256=:{'A' * 43}=:"}
+    with running_api(tmp_path, store=Slow(tmp_path)) as api:
+        assert api.client.post("/arquivos", content=b"x", headers=wrong).status_code == 400
         assert begun.wait(10)
     assert list(tmp_path.glob("incoming/*/*.part")) == []
 
@@ -46,5 +47,6 @@ def test_no_thread_outlives_the_app(tmp_path: Path) -> None:
     with running_api(tmp_path) as api:
         api.client.post("/arquivos", content=b"x")
         api.client.get("/healthcheck")
-        assert any(thread.name.startswith("files") for thread in threading.enumerate())
-    wait_until(lambda: not [t for t in threading.enumerate() if t.name.startswith(("files", "probe", "aws"))])
+        assert any(thread.name.startswith("writers") for thread in threading.enumerate())
+    pools = ("readers", "writers", "probe", "aws")
+    wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith(pools)])

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Sequence
 
 import pytest
 
 from service.deletes import Deleter
 from service.memory import MemoryQueue
-from service.queues import Incoming, Outgoing
+from service.queues import Failed, Incoming, Outgoing
 from tests.service.harness import wait_until
 
 
@@ -23,8 +25,7 @@ def test_what_is_added_is_deleted_in_batches_by_the_time_it_closes() -> None:
     original = queue.delete
 
     class Counting(MemoryQueue):
-        def delete(self, messages: object) -> list[Incoming]:
-            assert isinstance(messages, list)
+        def delete(self, messages: Sequence[Incoming]) -> list[Failed]:
             sizes.append(len(messages))
             return original(messages)
 
@@ -77,3 +78,63 @@ def test_a_queue_that_is_away_for_a_moment_is_waited_for() -> None:
     queue.away = False
     wait_until(lambda: len(queue) == 0)
     deleter.close()
+
+
+def test_a_message_that_is_another_workers_by_now_is_not_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    queue = MemoryQueue(visibility_seconds=0)
+    stale = received(queue, 1)
+    latest = queue.receive(1)
+    calls: list[int] = []
+    original = queue.delete
+
+    class Counting(MemoryQueue):
+        def delete(self, messages: Sequence[Incoming]) -> list[Failed]:
+            calls.append(len(messages))
+            return original(messages)
+
+    done: list[Incoming] = []
+    deleter = Deleter(Counting(), done.append, pause_seconds=0.001)
+    deleter.add(stale[0])
+    with caplog.at_level(logging.WARNING):
+        deleter.start()
+        deleter.close()
+    assert calls == [1]
+    assert done == stale
+    assert "another worker" in caplog.text
+    assert len(queue) == 1 and queue.delete(latest) == []
+
+
+def test_a_slow_call_does_not_hold_up_the_next_batch() -> None:
+    queue = MemoryQueue()
+    messages = received(queue, 10) + received(queue, 10)
+    go_on, first = threading.Event(), threading.Lock()
+    original = queue.delete
+
+    class Slow(MemoryQueue):
+        def delete(self, messages: Sequence[Incoming]) -> list[Failed]:
+            if first.acquire(blocking=False):
+                assert go_on.wait(10)
+            return original(messages)
+
+    deleter = Deleter(Slow(), lambda _: None, threads=2)
+    deleter.start()
+    for message in messages:
+        deleter.add(message)
+    wait_until(lambda: len(queue) == 10)
+    go_on.set()
+    deleter.close()
+    assert len(queue) == 0
+
+
+def test_a_queue_that_stays_away_is_given_up_for_the_moment(caplog: pytest.LogCaptureFixture) -> None:
+    queue = MemoryQueue()
+    messages = received(queue, 1)
+    queue.away = True
+    done: list[Incoming] = []
+    deleter = Deleter(queue, done.append, attempts=2, pause_seconds=0.001)
+    deleter.add(messages[0])
+    with caplog.at_level(logging.WARNING):
+        deleter.start()
+        deleter.close()
+    assert done == messages
+    assert "will be delivered again" in caplog.text

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
+from starlette.requests import ClientDisconnect
 
-from service.ingest import BODY_BYTES
+from service.errors import Stalled
+from service.ingest import BODY_BYTES, IngestRoutes
+from service.memory import MemoryParameter
 from service.queues import BATCH_BYTES
+from service.sender import Sender
+from service.threads import Threads
+from service.tokens import Tokens
 from tests.service.harness import PROBLEM, TOKEN, Api
 
 DATA = {"email_timestream": 1749465045, "hello": "world"}
@@ -150,3 +157,56 @@ def test_a_rotated_token_works_without_a_restart(api: Api) -> None:
     api.parameter.value = "new"
     assert ingest(api, {"token": "new", "data": DATA}).status_code == 202
     assert ingest(api, {"token": TOKEN, "data": DATA}).status_code == 202
+
+
+def exchange(api: Api, *messages: dict[str, Any], stall_seconds: float = 30) -> list[dict[str, Any]]:
+    """What /ingest sends, or raises, to a client that sends ``messages`` and then nothing more."""
+    sent: list[dict[str, Any]] = []
+    left = list(messages)
+
+    async def receive() -> Any:
+        if left:
+            return left.pop(0)
+        await asyncio.sleep(3600)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    threads = Threads("test", 1)
+    tokens = Tokens(MemoryParameter(TOKEN), threads)
+    tokens.load()
+
+    async def main() -> None:
+        (route, _) = IngestRoutes(Sender(api.queue, threads), tokens, stall_seconds=stall_seconds).routes()
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/ingest",
+            "headers": [(b"content-type", b"application/json")],
+        }
+        await route.handle({**scope, **route.matches(scope)[1]}, receive, send)
+
+    try:
+        asyncio.run(main())
+    finally:
+        threads.close()
+    return sent
+
+
+def test_a_body_may_come_in_pieces(api: Api) -> None:
+    body = json.dumps({"token": TOKEN, "data": DATA}).encode()
+    pieces = [{"type": "http.request", "body": body[at : at + 20], "more_body": True} for at in range(0, len(body), 20)]
+    sent = exchange(api, *pieces, {"type": "http.request", "body": b"", "more_body": False})
+    assert sent[0]["status"] == 202
+    assert len(api.queue) == 1
+
+
+def test_a_client_that_stalls_is_given_up(api: Api) -> None:
+    with pytest.raises(Stalled):
+        exchange(api, {"type": "http.request", "body": b"{", "more_body": True}, stall_seconds=0.05)
+
+
+def test_a_client_that_vanishes_queues_nothing(api: Api) -> None:
+    with pytest.raises(ClientDisconnect):
+        exchange(api, {"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"})
+    assert len(api.queue) == 0

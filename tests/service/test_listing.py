@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import random
-import shutil
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -64,14 +64,32 @@ def test_strangers_are_left_out(tmp_path: Path, names: list[str]) -> None:
 
 
 def test_a_page_never_reads_directories_before_its_beginning(tmp_path: Path) -> None:
-    names = sorted(make(tmp_path, START + span * number, 2, number) for number in range(3) for span in SPANS[1:])
-    needed = {tmp_path.joinpath(*ids.directory(name)) for name in names[-2:]}
-    for directory in {tmp_path.joinpath(*ids.directory(name)) for name in names} - needed:
-        shutil.rmtree(directory)
-        directory.symlink_to(directory)  # reading it fails
+    names = sorted({make(tmp_path, START + span * number, 2, number) for number in range(3) for span in SPANS[1:]})
+    needed = {str(tmp_path.joinpath(*ids.directory(name))) for name in names[-2:]}
+    others = {str(tmp_path.joinpath(*ids.directory(name))) for name in names} - needed
+    opened: set[str] = set()
+    watching = [True]
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        if watching and event == "open":
+            opened.add(str(arguments[0]))
+
+    sys.addaudithook(watch)  # stays for the rest of the run, and watches no more
     assert list(listing.walk(tmp_path, names[-2])) == names[-1:]
-    with pytest.raises(OSError, match="symbolic links"):
-        list(listing.walk(tmp_path))
+    assert needed & opened
+    assert not others & opened
+    assert list(listing.walk(tmp_path)) == names
+    watching.clear()
+    assert others <= opened
+
+
+def test_a_link_to_a_directory_is_not_followed(tmp_path: Path, names: list[str]) -> None:
+    outside = tmp_path / "outside"
+    directory = tmp_path.joinpath(*ids.directory(names[0]))
+    directory.rename(outside)
+    directory.symlink_to(outside)
+    hidden = {name for name in names if ids.directory(name) == ids.directory(names[0])}
+    assert set(listing.walk(tmp_path)) <= set(names) - hidden
 
 
 def test_an_empty_or_missing_store_has_no_files(tmp_path: Path) -> None:

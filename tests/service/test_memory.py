@@ -65,3 +65,20 @@ def test_no_more_is_received_than_asked_for(ends: Callable[[int], Ends]) -> None
     outbox.send([Outgoing(str(number)) for number in range(5)])
     assert len(inbox.receive(2)) == 2
     assert len(inbox.receive(10)) == 3
+
+
+def test_an_old_receipt_deletes_and_hides_nothing() -> None:
+    queue = MemoryQueue(visibility_seconds=0)
+    queue.send([Outgoing("1")])
+    (old,) = queue.receive(1)
+    queue.receive(1)
+    assert [failure.sender_fault for failure in queue.delete([old]) + queue.hide([old], 5)] == [True, True]
+    assert len(queue) == 1
+
+
+def test_a_message_that_was_received_too_often_is_dead() -> None:
+    queue = MemoryQueue(visibility_seconds=0, most_receives=2)
+    queue.send([Outgoing("1")])
+    assert [len(queue.receive(1)) for _ in range(3)] == [1, 1, 0]
+    assert [message.body for message in queue.dead] == ["1"]
+    assert len(queue) == 0

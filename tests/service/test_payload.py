@@ -22,34 +22,46 @@ def test_members_are_those_of_the_object_as_they_were_written(
     content: dict[str, object], indent: int | None, ascii_only: bool
 ) -> None:
     members = payload.split(json.dumps(content, indent=indent, ensure_ascii=ascii_only).encode())
-    assert {name: json.loads(value) for name, value in members.items()} == content
+    assert {name: json.loads(value) for name, value in members.written.items()} == content
+    assert members.values.keys() == content.keys()
     for name, value in content.items():
         if not isinstance(value, dict | list):
-            assert members[name] == json.dumps(value, ensure_ascii=ascii_only)
+            assert members.written[name] == json.dumps(value, ensure_ascii=ascii_only)
+        if isinstance(value, str):
+            assert members.values[name] == value and not isinstance(members.values[name], payload.Number)
 
 
 @given(st.dictionaries(st.text(), JSON))
 def test_the_data_of_submit_is_everything_but_the_token_and_fit_for_sqs(content: dict[str, object]) -> None:
-    body = json.dumps({**content, "token": "secret"}, ensure_ascii=False).encode()
-    data = payload.flat_data(payload.split(body))
+    content = {**content, "email_timestream": 1, "token": "secret"}
+    data, moment = payload.flat_data(payload.split(json.dumps(content, ensure_ascii=False).encode()))
     assert json.loads(data) == {name: value for name, value in content.items() if name != "token"}
+    assert moment == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
     assert not set(data) & {"\ufffe", "\uffff"}
 
 
 @pytest.mark.parametrize("number", ["12345678901234567890.123456789", "1e400", "1E-7", "-0.0", "9" * 5000, "1.10"])
 def test_numbers_keep_every_digit(number: str) -> None:
     members = payload.split(f'{{"data":{{"email_timestream":1,"n":[{number}]}}}}'.encode())
-    assert payload.nested_data(members) == f'{{"email_timestream":1,"n":[{number}]}}'
+    assert payload.nested_data(members)[0] == f'{{"email_timestream":1,"n":[{number}]}}'
 
 
 def test_a_lone_surrogate_passes_as_the_escape_it_was() -> None:
-    members = payload.split(b'{"\\ud800": "\\ud800", "token": "\\ud800"}')
-    assert payload.flat_data(members) == '{"\\ud800":"\\ud800"}'
+    members = payload.split(b'{"\\ud800": "\\ud800", "token": "\\ud800", "email_timestream": 1}')
+    assert payload.flat_data(members)[0] == '{"\\ud800":"\\ud800","email_timestream":1}'
     assert payload.read_token(members) == b"\xed\xa0\x80"
 
 
 def test_of_two_members_with_one_name_the_last_counts() -> None:
-    assert payload.split(b'{"a":1,"a":2}') == {"a": "2"}
+    assert payload.split(b'{"a":1,"a":2}').written == {"a": "2"}
+    data, moment = payload.nested_data(payload.split(b'{"data":{"email_timestream":"x","email_timestream":7}}'))
+    assert data == '{"email_timestream":"x","email_timestream":7}'
+    assert moment.second == 7
+
+
+@pytest.mark.parametrize("token", ["1", "null", "true", "{}", "[]", "1.5"])
+def test_a_token_that_is_no_string_is_none(token: str) -> None:
+    assert payload.read_token(payload.split(f'{{"token":{token}}}'.encode())) is None
 
 
 @pytest.mark.parametrize(
@@ -88,7 +100,11 @@ def test_no_bytes_break_it(body: bytes) -> None:
         members = payload.split(body)
     except NotJson:
         return
-    assert json.loads(body).keys() == members.keys()
+    assert json.loads(body).keys() == members.written.keys() == members.values.keys()
+
+
+def data_with_time(written: str) -> payload.Members:
+    return payload.split(f'{{"data":{{"email_timestream":{written}}}}}'.encode())
 
 
 @pytest.mark.parametrize(
@@ -106,7 +122,8 @@ def test_no_bytes_break_it(body: bytes) -> None:
     ],
 )
 def test_a_time_is_an_epoch_or_iso_8601(written: str, expected: datetime) -> None:
-    assert payload.check_timestamp({"email_timestream": written}, "email_timestream") == expected
+    assert payload.nested_data(data_with_time(written))[1] == expected
+    assert payload.flat_data(payload.split(f'{{"email_timestream":{written}}}'.encode()))[1] == expected
 
 
 @pytest.mark.parametrize(
@@ -114,20 +131,20 @@ def test_a_time_is_an_epoch_or_iso_8601(written: str, expected: datetime) -> Non
 )
 def test_what_is_no_time_is_refused_by_its_field(written: str) -> None:
     with pytest.raises(Invalid) as caught:
-        payload.check_timestamp({"email_timestream": written}, "data.email_timestream")
+        payload.nested_data(data_with_time(written))
     assert caught.value.members["errors"][0]["field"] == "data.email_timestream"  # type: ignore[index]
     assert written in caught.value.detail
 
 
 def test_a_missing_time_is_refused_by_its_field() -> None:
     with pytest.raises(Invalid, match=r"data\.email_timestream: is missing"):
-        payload.check_timestamp({}, "data.email_timestream")
+        payload.nested_data(payload.split(b'{"data":{}}'))
 
 
-@pytest.mark.parametrize("members", [{}, {"data": "[]"}, {"data": "null"}, {"data": '"x"'}])
-def test_data_must_be_an_object(members: dict[str, str]) -> None:
+@pytest.mark.parametrize("body", [b"{}", b'{"data":[]}', b'{"data":null}', b'{"data":"x"}', b'{"data":1}'])
+def test_data_must_be_an_object(body: bytes) -> None:
     with pytest.raises(Invalid, match=r"^data: "):
-        payload.nested_data(members)
+        payload.nested_data(payload.split(body))
 
 
 def test_an_object_made_of_a_key_depends_on_key_data_and_date_alone() -> None:

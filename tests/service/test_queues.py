@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from service.aws import Clients
-from service.queues import Accepted, Outgoing, QueueAway, Refused, SqsInbox, SqsOutbox
+from service.queues import Accepted, Failed, Incoming, Outgoing, QueueAway, Refused, SqsInbox, SqsOutbox
 from tests.service.conftest import Aws
 
 
@@ -71,8 +71,20 @@ def test_messages_that_are_not_deleted_or_hidden_are_named(client: Any, queue_ur
     SqsOutbox(client, queue_url).send([Outgoing("{}")] * 3)
     messages = inbox(client, queue_url).receive(10)
     box = inbox(PartlyFailing(), queue_url)
-    assert box.delete(messages) == [messages[1]]
-    assert box.hide(messages, 5) == [messages[1]]
+    assert box.delete(messages) == [Failed(messages[1], "InternalError", sender_fault=False)]
+    assert box.hide(messages, 5) == [Failed(messages[1], "InternalError", sender_fault=False)]
+
+
+def test_what_an_answer_does_not_mention_is_not_taken_for_done() -> None:
+    class Silent:
+        def __getattr__(self, _: str) -> Any:
+            return lambda **_: {}
+
+    message = Incoming("id", "receipt", "{}", 0, 1)
+    assert SqsOutbox(Silent(), "url").send([Outgoing("{}")]) == [Refused("Missing", "SQS did not mention this message")]
+    box = inbox(Silent(), "url")
+    assert box.delete([message]) == box.hide([message], 0) == [Failed(message, "Missing", sender_fault=False)]
+    assert box.receive(10) == []
 
 
 def test_size_is_counted_as_sqs_does() -> None:

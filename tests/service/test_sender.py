@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
 from service.errors import Unavailable
 from service.memory import MemoryQueue
+from service.metrics import Metrics
 from service.queues import BATCH_BYTES, Accepted, Outgoing, Refused
 from service.sender import Sender
 from service.threads import Threads
+from tests.service.harness import wait_until
 
 
 @pytest.fixture
@@ -93,7 +97,7 @@ class Held:
 
 
 @pytest.mark.parametrize("room", [{"room_messages": 30}, {"room_bytes": 60}])
-def test_a_full_buffer_refuses_at_once_and_empties_again(threads: Threads, room: dict[str, int]) -> None:
+def test_a_full_buffer_refuses_at_once_and_empties_again(threads: Threads, room: dict[str, Any]) -> None:
     queue = Held()
 
     async def main() -> None:
@@ -136,3 +140,60 @@ def test_a_broken_queue_is_503_and_not_a_hang(threads: Threads) -> None:
 
 async def _send(sender: Sender, body: str) -> str:
     return await sender.send(Outgoing(body))
+
+
+def test_a_message_on_an_idle_service_goes_out_at_once(threads: Threads) -> None:
+    queue = MemoryQueue()
+
+    async def main() -> None:
+        sender = Sender(queue, threads, linger_seconds=3600)
+        await asyncio.wait_for(sender.send(Outgoing("{}")), 10)
+        await asyncio.gather(*(asyncio.wait_for(sender.send(Outgoing("{}")), 10) for _ in range(3)))
+
+    asyncio.run(main())
+    assert [len(batch) for batch in queue.sent_batches] == [1, 3], "and takes along what came in the same moment"
+
+
+def test_while_a_call_is_under_way_messages_wait_for_company(threads: Threads) -> None:
+    queue = Held()
+
+    async def main() -> None:
+        sender = Sender(queue, threads, linger_seconds=3600, calls=4)
+        waiting = [asyncio.create_task(sender.send(Outgoing("0")))]
+        await asyncio.sleep(0.02)
+        waiting += [asyncio.create_task(sender.send(Outgoing(str(n)))) for n in range(1, 6)]
+        await asyncio.sleep(0.05)
+        assert queue.calls == 1
+        waiting += [asyncio.create_task(sender.send(Outgoing(str(n)))) for n in range(6, 11)]
+        await asyncio.to_thread(wait_until, lambda: queue.calls == 2)
+        waiting.append(asyncio.create_task(sender.send(Outgoing("11"))))
+        await asyncio.sleep(0.02)
+        assert queue.calls == 2, "the eleventh waits"
+        queue.go_on.set()
+        assert await asyncio.wait_for(asyncio.gather(*waiting), 10) == [str(n) for n in range(12)]
+        assert queue.calls == 3, "until nothing is under way any more"
+
+    asyncio.run(main())
+
+
+def test_once_the_threads_are_closed_it_is_503_and_not_a_hang() -> None:
+    threads = Threads("test", 1)
+    threads.close()
+    with pytest.raises(Unavailable):
+        asyncio.run(_send(Sender(MemoryQueue(), threads), "{}"))
+
+
+def test_metrics_tell_how_full_the_batches_are_how_long_calls_take_and_what_was_refused(threads: Threads) -> None:
+    queue, metrics = MemoryQueue(), Metrics("api")
+    queue.refuse = lambda message: message.body == "3"
+
+    async def main() -> None:
+        sender = Sender(queue, threads, linger_seconds=0.05, metrics=metrics)
+        await asyncio.gather(*(sender.send(Outgoing(str(n))) for n in range(10)), return_exceptions=True)
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    (line,) = (json.loads(line) for line in metrics.lines())
+    assert line["BatchFill"] == [10]
+    assert line["MessagesRefused"] == 1
+    assert len(line["QueueLatency"]) == 1

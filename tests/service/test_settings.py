@@ -60,3 +60,16 @@ def test_a_drain_longer_than_the_stop_timeout_is_refused() -> None:
 def test_a_poll_longer_than_sqs_allows_is_refused() -> None:
     with pytest.raises(SettingsError, match="WORKER_WAIT_SECONDS is '21'"):
         WorkerSettings.from_env({**WORKER, "WORKER_WAIT_SECONDS": "21"})
+
+
+def test_a_long_poll_beyond_the_stop_timeout_is_refused() -> None:
+    with pytest.raises(
+        SettingsError, match=r"WORKER_WAIT_SECONDS is 10; allowed: less than STOP_TIMEOUT_SECONDS, .* 5"
+    ):
+        WorkerSettings.from_env({**WORKER, "WORKER_WAIT_SECONDS": "10", "STOP_TIMEOUT_SECONDS": "5"})
+
+
+def test_a_worker_takes_the_agents_address_from_where_ecs_puts_it() -> None:
+    assert WorkerSettings.from_env(WORKER).agent_url == ""
+    agent = "http://169.254.170.2/api/1234"
+    assert WorkerSettings.from_env({**WORKER, "ECS_AGENT_URI": agent}).agent_url == agent

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import threading
@@ -12,6 +13,7 @@ import pytest
 from service import ids, record
 from service.conditions import Span
 from service.storage import INLINE_BYTES, DigestError, FileStore, PartLost, StoredFile
+from tests.service.harness import wait_until
 
 CONTENT = b"file content"
 
@@ -94,9 +96,28 @@ def test_an_upload_given_up_while_a_thread_writes_leaves_nothing(store: FileStor
     assert on_disk(store) == []
 
 
+def test_a_link_that_a_network_file_system_repeats_is_one_that_worked(tmp_path: Path) -> None:
+    class Repeating(ids.IdSource):
+        """Between the id being drawn and the name being given comes the call whose answer is lost."""
+
+        def next(self, *, spread: bool = False) -> str:
+            file_id = super().next(spread=spread)
+            (part,) = tmp_path.glob("incoming/*/*.part")
+            directory = tmp_path.joinpath(*ids.directory(file_id))
+            directory.mkdir(parents=True)
+            (directory / file_id).hardlink_to(part)
+            return file_id
+
+    store = FileStore(tmp_path, id_source=Repeating())
+    store.prepare()
+    file_id = put(store, CONTENT)
+    with store.open(file_id) as file:
+        assert file.content == CONTENT
+
+
 def test_a_name_that_is_taken_is_never_replaced(tmp_path: Path) -> None:
     class Stuck(ids.IdSource):
-        def next(self) -> str:
+        def next(self, *, spread: bool = False) -> str:
             return "01978a3b-2c1d-7000-8000-000000000000"
 
     store = FileStore(tmp_path, id_source=Stuck())
@@ -106,6 +127,67 @@ def test_a_name_that_is_taken_is_never_replaced(tmp_path: Path) -> None:
         put(store, b"second")
     with store.open(file_id) as file:
         assert file.content == b"first"
+
+
+def test_uploads_at_the_same_time_use_directories_of_their_own(store: FileStore) -> None:
+    parts = [store.begin("text/plain") for _ in range(5)]
+    for part in parts:
+        part.write([b"x"])
+    assert len({path.parent for path in on_disk(store)}) == 5
+    for part in parts:
+        part.discard()
+    put(store)
+    assert len(list((store.root / "incoming").iterdir())) == 5
+    store.close()
+    assert list((store.root / "incoming").iterdir()) == []
+
+
+def test_a_name_whose_directory_can_not_be_made_durable_is_taken_back(tmp_path: Path) -> None:
+    def sync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) and any(tmp_path.glob("0*/*/*-*")):
+            raise OSError(errno.EIO, "broken")
+
+    store = FileStore(tmp_path, sync=sync)
+    store.prepare()
+    with pytest.raises(OSError, match="broken"):
+        put(store, CONTENT)
+    assert store.page(None, 10) == []
+
+
+def test_what_is_stored_after_it_was_given_up_is_not_kept(store: FileStore) -> None:
+    part = store.begin("text/plain")
+    stored = part.publish([CONTENT])
+    part.abandon()
+    part.discard()
+    assert store.page(None, 10) == []
+    with pytest.raises(FileNotFoundError):
+        store.open(stored.file_id)
+
+
+def test_many_who_wait_for_one_directory_share_a_sync(tmp_path: Path) -> None:
+    syncs: list[int] = []
+    gate = threading.Event()
+
+    def sync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            syncs.append(descriptor)
+            gate.wait(10)
+
+    gate.set()
+    store = FileStore(tmp_path, sync=sync)
+    store.prepare()
+    put(store)
+    syncs.clear()
+    gate.clear()
+    threads = [threading.Thread(target=put, args=(store,)) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(store.page(None, 100)) == 17)
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert len(store.page(None, 100)) == 17
+    assert len(syncs) < 16
 
 
 def test_a_large_file_is_read_in_spans(store: FileStore) -> None:

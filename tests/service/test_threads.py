@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from service.threads import Threads
+from service.threads import CallHangs, PoolClosed, Threads
 
 
 def test_calls_run_off_the_loop_and_bring_back_what_they_return_or_raise() -> None:
@@ -54,3 +54,180 @@ def test_a_forgotten_call_that_fails_is_logged(caplog: pytest.LogCaptureFixture)
         threads.close()
     assert "a call in the background failed" in caplog.text
     assert "ZeroDivisionError" in caplog.text
+
+
+def _blocked(gate: threading.Event) -> bool:
+    return gate.wait(10)
+
+
+def test_calls_that_wait_get_a_thread_each() -> None:
+    """Sixteen that wait for each other: none returns before all have begun."""
+    threads = Threads("test", 16)
+    together = threading.Barrier(16)
+
+    async def main() -> None:
+        for _ in range(20):
+            await asyncio.gather(*(threads.run(together.wait, 10) for _ in range(16)))
+
+    asyncio.run(main())
+    threads.close()
+
+
+def test_short_calls_are_worked_off_by_few_threads() -> None:
+    threads = Threads("test", 16)
+    seen: set[int] = set()
+
+    def call() -> None:
+        seen.add(threading.get_ident())
+
+    async def main() -> None:
+        for _ in range(200):
+            await asyncio.gather(*(threads.run(call) for _ in range(16)))
+
+    asyncio.run(main())
+    threads.close()
+    # One, and one more for each time that the machine was too busy to let it run at once.
+    assert len(seen) < 16
+
+
+def test_a_call_that_hangs_holds_up_no_other() -> None:
+    threads, gate = Threads("test", 3), threading.Event()
+
+    async def main() -> None:
+        hanging = [threads.start(_blocked, gate) for _ in range(2)]
+        async with asyncio.timeout(10):
+            for number in range(100):
+                assert await threads.run(abs, -number) == number
+        gate.set()
+        assert await asyncio.gather(*hanging) == [True, True]
+
+    asyncio.run(main())
+    threads.close()
+
+
+def test_a_call_that_takes_too_long_is_given_up_and_known_to_hang() -> None:
+    threads, gate = Threads("test", 2, bound_seconds=0.1), threading.Event()
+
+    async def main() -> None:
+        with pytest.raises(CallHangs, match=r"0\.1 s"):
+            await threads.run(_blocked, gate)
+        assert threads.hanging == 1
+        assert await threads.run(abs, -1) == 1
+        gate.set()
+        async with asyncio.timeout(10):
+            while threads.hanging:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    threads.close()
+
+
+def test_with_every_thread_hanging_a_call_is_refused_and_what_was_in_line_is_never_made() -> None:
+    threads, gate = Threads("test", 1, bound_seconds=0.1), threading.Event()
+    made: list[str] = []
+
+    async def main() -> None:
+        hanging = threads.start(_blocked, gate)
+        late = threads.start(made.append, "late")
+        for given_up in (hanging, late):
+            with pytest.raises(CallHangs):
+                await given_up
+        assert threads.hanging == 1  # the other one had not begun
+        threads.forget(made.append, "forgotten")
+        await asyncio.sleep(0.2)
+        with pytest.raises(CallHangs, match="in line"):
+            threads.start(made.append, "refused")
+        gate.set()
+        async with asyncio.timeout(10):
+            while not made:
+                await asyncio.sleep(0.01)
+        assert await threads.run(abs, -1) == 1
+
+    asyncio.run(main())
+    threads.close()
+    assert made == ["forgotten"]
+
+
+def test_a_caller_that_is_cancelled_leaves_the_call_to_itself() -> None:
+    threads, gate = Threads("test", 1), threading.Event()
+    made: list[str] = []
+
+    def call() -> None:
+        gate.wait(10)
+        made.append("made")
+
+    async def main() -> None:
+        waiting = asyncio.create_task(threads.run(call))
+        skipped = asyncio.create_task(threads.run(made.append, "skipped"))
+        await asyncio.sleep(0.05)
+        for task in (waiting, skipped):
+            task.cancel()
+        gate.set()
+        await asyncio.sleep(0.05)
+        assert await threads.run(abs, -1) == 1
+
+    asyncio.run(main())
+    threads.close()
+    assert made == ["made"]
+
+
+def test_a_thread_that_has_nothing_to_do_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.threads.IDLE_SECONDS", 0.05)
+    threads = Threads("idle", 4)
+
+    async def main() -> None:
+        await threads.run(abs, -1)
+        async with asyncio.timeout(10):
+            while any(thread.name.startswith("idle") for thread in threading.enumerate()):
+                await asyncio.sleep(0.01)
+        assert await threads.run(abs, -1) == 1
+
+    asyncio.run(main())
+    threads.close()
+
+
+def test_a_closed_pool_takes_no_calls_and_waits_no_longer_than_told_for_one_that_hangs() -> None:
+    threads, gate = Threads("test", 1), threading.Event()
+
+    async def main() -> None:
+        threads.start(_blocked, gate)
+        dropped = threads.start(abs, -1)
+        await asyncio.to_thread(threads.close, timeout_seconds=0.05)
+        with pytest.raises(PoolClosed, match="'test'"):
+            threads.start(abs, -1)
+        gate.set()
+        assert await dropped == 1
+
+    asyncio.run(main())
+
+
+def test_what_comes_back_after_the_loop_has_ended_is_dropped() -> None:
+    threads, gate = Threads("test", 1), threading.Event()
+
+    async def main() -> None:
+        threads.start(_blocked, gate)
+
+    asyncio.run(main())
+    gate.set()
+    threads.close()
+
+    async def later() -> int:
+        return await Threads("test", 1).run(abs, -3)
+
+    assert asyncio.run(later()) == 3
+
+
+def test_functions_made_anew_for_each_call_are_not_remembered_for_ever() -> None:
+    threads = Threads("test", 2)
+
+    async def main() -> None:
+        for number in range(200):
+
+            def call(number: int = number) -> int:
+                return number
+
+            assert await threads.run(call) == number
+
+    asyncio.run(main())
+    threads.close()
+    assert len(threads._kinds) <= 64

@@ -55,7 +55,9 @@ def valid(tokens: Tokens, token: str | None) -> bool:
     return asyncio.run(check())
 
 
-def test_only_the_token_is_valid(tokens: Tokens) -> None:
+def test_only_the_token_is_valid(parameter: MemoryParameter, threads: Threads) -> None:
+    tokens = Tokens(parameter, threads, hurry_seconds=0)
+    tokens.load()
     assert valid(tokens, "one")
     for wrong in (None, "", "on", "one ", "One", "ünö", "two"):
         assert not valid(tokens, wrong)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import pytest
 
 from service.memory import MemoryQueue
-from service.queues import Incoming, Outgoing
+from service.queues import Failed, Incoming, Outgoing
 from service.visibility import Holder
 from tests.service.harness import wait_until
 
@@ -92,3 +93,59 @@ def test_the_thread_renews_by_itself() -> None:
     holder.start()
     wait_until(lambda: len(queue.hidden) > 0)
     holder.close()
+
+
+def test_a_message_that_is_another_workers_by_now_is_let_go(
+    queue: MemoryQueue, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    (message,) = receive(queue, 1)
+    holder = Holder(queue, 30, clock=clock)
+    holder.hold(message)
+    clock.now += 31
+    (theirs,) = queue.receive(1)
+    with caplog.at_level(logging.WARNING):
+        holder.renew()
+    assert len(holder) == 0
+    assert "another worker" in caplog.text
+    clock.now += 29
+    assert queue.receive(1) == [], "nor did it touch the other's lease"
+    assert queue.delete([theirs]) == []
+
+
+def test_a_message_that_ends_while_it_is_renewed_is_no_loss(
+    queue: MemoryQueue, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    (message,) = receive(queue, 1)
+
+    class Ending(MemoryQueue):
+        def hide(self, messages: Sequence[Incoming], seconds: int) -> list[Failed]:
+            queue.delete(messages)
+            holder.release(message)
+            return queue.hide(messages, seconds)
+
+    holder = Holder(Ending(), 30, clock=clock)
+    holder.hold(message)
+    clock.now += 10
+    with caplog.at_level(logging.WARNING):
+        holder.renew()
+    assert not caplog.records
+
+
+def test_renewals_that_fail_for_some_are_tried_again_for_those(queue: MemoryQueue, clock: Clock) -> None:
+    messages = receive(queue, 2)
+    failing = [True]
+
+    class Failing(MemoryQueue):
+        def hide(self, messages: Sequence[Incoming], seconds: int) -> list[Failed]:
+            failed = [Failed(messages[0], "InternalError", sender_fault=False)] if failing.pop() else []
+            queue.hide(messages[len(failed) :], seconds)
+            failing.append(False)
+            return failed
+
+    holder = Holder(Failing(), 30, clock=clock)
+    for message in messages:
+        holder.hold(message)
+    clock.now += 10
+    holder.renew()
+    holder.renew()
+    assert sorted(queue.hidden) == sorted((message.message_id, 30) for message in messages)

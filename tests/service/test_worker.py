@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from service import worker as worker_module
+from service.bucket import StoreFailed
 from service.memory import MemoryBucket, MemoryQueue
-from service.queues import Incoming, Outgoing
-from service.worker import StoreFailed, Worker
+from service.metrics import Metrics
+from service.queues import Failed, Incoming, Outgoing, QueueAway
+from service.worker import Worker
 from tests.service.conftest import Aws
 from tests.service.harness import Process, started, wait_until
 
@@ -52,7 +54,7 @@ def test_a_message_is_deleted_only_after_its_object_is_stored() -> None:
     stored_before: list[bool] = []
 
     class Watching(MemoryQueue):
-        def delete(self, messages: Sequence[Incoming]) -> list[Incoming]:
+        def delete(self, messages: Sequence[Incoming]) -> list[Failed]:
             stored_before.extend(any(message.message_id in key for key in bucket.objects) for message in messages)
             return super().delete(messages)
 
@@ -309,3 +311,76 @@ def test_killed_at_any_moment_it_loses_no_message(
         wait_until(lambda: {key[-41:-5] for key in objects(aws)} >= ids)
     keys = [key for key in objects(aws) if key[-41:-5] in ids]
     assert len(keys) == 60
+
+
+def test_metrics_tell_what_became_of_the_messages() -> None:
+    queue, bucket, metrics = MemoryQueue(), MemoryBucket(), Metrics("worker")
+    fill(queue, 3)
+    queue.send([Outgoing("not json")])
+    with working(queue, bucket, metrics=metrics):
+        wait_until(lambda: len(queue) == 1 and len(queue.hidden) == 1)
+    (line,) = (json.loads(line) for line in metrics.lines())
+    assert {name: line[name] for name in ("Received", "Stored", "Deleted", "Failures")} == {
+        "Received": 4,
+        "Stored": 3,
+        "Deleted": 3,
+        "Failures": 1,
+    }
+    assert len(line["WorkerLag"]) == len(line["PutLatency"]) == 3
+    assert "Duplicates" not in line
+
+
+def test_an_object_that_is_there_already_is_a_duplicate_and_a_success() -> None:
+    queue, metrics = MemoryQueue(visibility_seconds=0.05), Metrics("worker")
+    bucket = MemoryBucket()
+    queue.keep = lambda message: message.receive_count < 2
+    fill(queue, 1)
+    with working(queue, bucket, metrics=metrics):
+        wait_until(lambda: len(queue) == 0)
+    (line,) = (json.loads(line) for line in metrics.lines())
+    assert line["Stored"] == 1
+    assert line["Duplicates"] >= 1
+
+
+def test_further_pollers_join_while_there_is_much_to_do_and_leave_when_there_is_not() -> None:
+    polling, most, lock = 0, 0, threading.Lock()
+
+    class Slow(MemoryQueue):
+        def receive(self, limit: int) -> list[Incoming]:
+            nonlocal polling, most
+            with lock:
+                polling += 1
+                most = max(most, polling)
+            time.sleep(0.01)
+            found = super().receive(limit)
+            with lock:
+                polling -= 1
+            return found
+
+    queue = Slow()
+    fill(queue, 400)
+    with working(queue, MemoryBucket()) as worker:
+        wait_until(lambda: len(queue) == 0)
+        assert most > 1
+        wait_until(lambda: worker.in_work == 0)
+        wait_until(lambda: polling <= 1)
+        time.sleep(0.2)
+        most = 0
+        time.sleep(0.2)
+        assert most <= 1, "an idle worker asks one question at a time"
+
+
+@pytest.mark.parametrize("failure", ["away", "gone"])
+def test_a_message_that_can_not_be_handed_back_harms_nothing(caplog: pytest.LogCaptureFixture, failure: str) -> None:
+    class Unkind(MemoryQueue):
+        def hide(self, messages: Sequence[Incoming], seconds: int) -> list[Failed]:
+            if failure == "away":
+                raise QueueAway("RequestThrottled")
+            return [Failed(message, "ReceiptHandleIsInvalid", sender_fault=True) for message in messages]
+
+    queue, bucket = Unkind(), MemoryBucket()
+    queue.send([Outgoing("not json")])
+    with caplog.at_level(logging.WARNING), working(queue, bucket):
+        wait_until(lambda: "could not be handed back" in caplog.text)
+        fill(queue, 1)
+        wait_until(lambda: len(bucket.objects) == 1)

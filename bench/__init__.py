@@ -1,0 +1,1 @@
+"""Measures the service against its peers, on one machine: ``python -m bench``."""
