@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.routing import Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from service import openapi
 from service.docs import DocsRoutes
@@ -17,6 +17,7 @@ from service.edge import Edge
 from service.files import FileRoutes
 from service.health import HealthRoutes, StorageProbe
 from service.heap import Heap
+from service.incoming import BEAT_SECONDS
 from service.ingest import IngestRoutes
 from service.lifecycle import Lifecycle
 from service.logs import Lines
@@ -26,7 +27,7 @@ from service.queues import Outbox
 from service.sender import Sender
 from service.settings import ApiSettings
 from service.storage import FileStore
-from service.threads import PoolClosed, Threads
+from service.threads import CallHangs, PoolClosed, Threads
 from service.tokens import Tokens
 
 _log = logging.getLogger("service.app")
@@ -55,6 +56,7 @@ def create_router(
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
         beside = [asyncio.create_task(tokens.keep_current()), asyncio.create_task(heap.keep_trim(writers))]
+        beside.append(asyncio.create_task(_keep_alive(store, writers)))
         for task in beside:
             task.add_done_callback(_report)
         try:
@@ -87,6 +89,15 @@ def create_router(
     )
 
 
+async def _keep_alive(store: FileStore, threads: Threads) -> None:
+    while True:
+        await asyncio.sleep(BEAT_SECONDS)
+        try:
+            await threads.run(store.beat)
+        except (OSError, CallHangs) as error:
+            _log.warning("the store does not take a sign of life", extra={"fields": {"reason": str(error)}})
+
+
 def _report(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         _log.error("a task beside the API has ended", exc_info=error)
@@ -117,13 +128,4 @@ def create_app(
         metrics=metrics,
         probe=probe,
     )
-    return Edge(_raising(router), lifecycle, metrics=metrics, lines=lines)
-
-
-def _raising(router: Router) -> ASGIApp:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        # With this the router raises its 404 and 405, for ``Edge`` to answer, in place of answering them as plain text.
-        scope["app"] = router
-        await router(scope, receive, send)
-
-    return app
+    return Edge(router, lifecycle, metrics=metrics, lines=lines)

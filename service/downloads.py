@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from starlette.types import Receive, Send
+from starlette.types import Receive, Scope, Send
 
 from service.conditions import Span
 from service.plain import RawHeaders
+from service.sendfile import FileBody, FileTransport, file_transport
 from service.storage import StoredFile
 from service.threads import Threads
 
@@ -15,6 +16,11 @@ from service.threads import Threads
 # hold about so much, whether they are few and fast or many and slow.
 PIECES_BYTES = 64 * 1024 * 1024
 PIECE_BYTES = (32 * 1024, 1024 * 1024)
+# Up to here, to read and write costs less than one more visit to a thread for sendfile.
+INLINE_BYTES = 128 * 1024
+# One message for so much of a file that is sent without a copy: what is logged as sent is off by less than this when a
+# client vanishes.
+SLICE_BYTES = 32 * 1024 * 1024
 
 
 class Downloads:
@@ -28,8 +34,60 @@ class Downloads:
         least, most = PIECE_BYTES
         return max(least, min(most, PIECES_BYTES // (2 * self.under_way + 2)))
 
+    def inline_bytes(self, scope: Scope) -> int:
+        """Up to this size a file is best read whole by the thread that opens it, and sent in one piece."""
+        return self.piece_bytes if file_transport(scope) is None else min(INLINE_BYTES, self.piece_bytes)
+
 
 async def download(
+    file: StoredFile,
+    span: Span,
+    threads: Threads,
+    downloads: Downloads,
+    status: int,
+    headers: RawHeaders,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """Sends ``span`` of ``file`` and closes the file: without a copy where the connection can, else through memory."""
+    transport = file_transport(scope)
+    try:
+        if transport is None:
+            await _through_memory(file, span, threads, downloads, status, headers, receive, send)
+        else:
+            await _without_copy(file, span, threads, status, headers, transport, send)
+    finally:
+        if not file.closed:
+            threads.forget(file.close)
+
+
+async def _without_copy(
+    file: StoredFile,
+    span: Span,
+    threads: Threads,
+    status: int,
+    headers: RawHeaders,
+    transport: FileTransport,
+    send: Send,
+) -> None:
+    if span.start:
+        # A file that can't be read is still told as an error. Opening it has read from its start and from its end.
+        await threads.start(file.read, Span(span.start, span.start + 1))
+    transport.cork()
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    position = span.start
+    while position < span.stop:
+        stop = min(position + SLICE_BYTES, span.stop)
+        body = FileBody(file, Span(position, stop), is_last=stop == span.stop)
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        if not await body.sent(threads):
+            return
+        position = stop
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _through_memory(
     file: StoredFile,
     span: Span,
     threads: Threads,
@@ -39,7 +97,7 @@ async def download(
     receive: Receive,
     send: Send,
 ) -> None:
-    """Sends ``span`` of ``file``, read ahead by one piece while the piece before is sent, and closes the file."""
+    """Reads one piece ahead while the piece before is sent."""
     # The server drops what is sent to a client that has gone; without this, all of the file would be read.
     gone = asyncio.create_task(_until_disconnect(receive))
 
@@ -62,7 +120,6 @@ async def download(
             await send({"type": "http.response.body", "body": content, "more_body": False})
     finally:
         gone.cancel()
-        threads.forget(file.close)
 
 
 async def _until_disconnect(receive: Receive) -> None:

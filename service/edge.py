@@ -68,6 +68,8 @@ class Edge:
         self.lines = lines
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # With this Starlette's router raises its 404 and 405, to be answered here, in place of answering plain text.
+        scope["app"] = self
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

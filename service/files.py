@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import time
 from functools import lru_cache
 from urllib.parse import parse_qs, quote
@@ -72,6 +73,8 @@ class FileRoutes:
         self._metrics = metrics or Metrics("api")
         self._heap = heap or Heap()
         self._stalls = Stalls(settings.files_stall_seconds)
+        # As it stands within a string of JSON.
+        self._label = json.dumps(settings.files_label, ensure_ascii=False)[1:-1]
         self._uploads = 0
         self._downloads = Downloads()
 
@@ -140,7 +143,7 @@ class FileRoutes:
             self._uploads -= 1
             if part.begun:
                 self._writers.forget(part.discard)
-        await _created(send, stored, self._settings.files_label)
+        await _created(send, stored, self._label)
 
     async def _take(self, receive: Receive, part: Part, declared: int | None, promised: bytes | None) -> Stored:
         deadline = time.monotonic() + LONGEST_UPLOAD_SECONDS
@@ -192,7 +195,7 @@ class FileRoutes:
             if head:
                 file = await self._readers.start(self._store.describe, file_id)
             else:
-                most = self._downloads.piece_bytes
+                most = self._downloads.inline_bytes(scope)
                 file = await self._readers.start(self._store.open, file_id, read_all_up_to=most)
         except OSError as error:
             raise _missing(error, file_id) from error
@@ -227,7 +230,7 @@ class FileRoutes:
                 await answer(send, status, headers, content if status == 200 else content[span.start : span.stop])
                 self._release(file)
             else:
-                await download(file, span, self._readers, self._downloads, status, headers, receive, send)
+                await download(file, span, self._readers, self._downloads, status, headers, scope, receive, send)
         finally:
             self._downloads.under_way -= 1
 
@@ -256,15 +259,19 @@ def _missing(error: OSError, file_id: str) -> Exception:
 
 
 async def _created(send: Send, stored: Stored, label: str) -> None:
-    content = {
-        "message": "Arquivo salvo com sucesso",
-        "file": f"{label}/{stored.file_id}.txt",
-        "id": stored.file_id,
-        "size": stored.record.size,
-        "sha256": stored.record.sha256,
-    }
-    location = (b"location", f"/arquivos/{stored.file_id}".encode())
-    await answer_json(send, 201, content, [location, (b"etag", digests.etag(stored.record.sha256).encode())])
+    # What json.dumps() would make of it, in a fifth of the time: all of it but the label is known to be plain.
+    file_id, content = stored.file_id, stored.record
+    body = (
+        f'{{"message":"Arquivo salvo com sucesso","file":"{label}/{file_id}.txt","id":"{file_id}",'
+        f'"size":{content.size},"sha256":"{content.sha256}"}}'
+    ).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"location", b"/arquivos/%b" % file_id.encode()),
+        (b"etag", digests.etag(content.sha256).encode()),
+    ]
+    await answer(send, 201, headers, body)
 
 
 def _describe(record: Record, file_id: str) -> RawHeaders:

@@ -43,6 +43,7 @@ class IdSource:
         self._clock = clock
         self._lock = threading.Lock()
         self._last = 0
+        self._randomness = ""
         self._spans = [""] * (LEVELS - 1)
         self._used = [0] * (LEVELS - 1)
 
@@ -56,8 +57,16 @@ class IdSource:
             stamp = f"{self._last >> 12:012x}"
             level = LEVELS - 1 if spread else self._level(stamp)
         variant = "89a"[level]
-        random = os.urandom(8).hex()
+        random = self._random()
         return f"{stamp[:8]}-{stamp[8:]}-7{self._last & 0xFFF:03x}-{variant}{random[:3]}-{random[3:15]}"
+
+    def _random(self) -> str:
+        # Asking the kernel for each is a noticeable part of a small upload.
+        with self._lock:
+            if len(self._randomness) < 16:
+                self._randomness = os.urandom(1024).hex()
+            random, self._randomness = self._randomness[:16], self._randomness[16:]
+            return random
 
     def stamp(self) -> str:
         """The first twelve digits of an id made now."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 SIZE = 512
 _MAGIC = b"\narquivo/1 "
@@ -32,11 +33,26 @@ class Record:
 
 def encode(record: Record) -> bytes:
     """The ``SIZE`` bytes that end a stored file. Raises ValueError if the content type leaves no room."""
-    content = {"sha256": record.sha256, "size": record.size, "type": record.content_type}
-    encoded = _MAGIC + json.dumps(content).encode()
+    encoded = b'%b{"sha256": "%b", "size": %d, "type": %b}' % (
+        _MAGIC,
+        record.sha256.encode(),
+        record.size,
+        _encoded_type(record.content_type),
+    )
     if len(encoded) >= SIZE:
         raise ValueError(f"a content type of {len(record.content_type)} characters does not fit the record")
     return encoded.ljust(SIZE - 1) + b"\n"
+
+
+@lru_cache(maxsize=256)
+def check_content_type(content_type: str) -> None:
+    """Raises ValueError if ``content_type`` is too long for the record of a file of any size."""
+    encode(Record(size=2**63, sha256="0" * 64, content_type=content_type))
+
+
+@lru_cache(maxsize=256)
+def _encoded_type(content_type: str) -> bytes:
+    return json.dumps(content_type).encode()
 
 
 def decode(encoded: bytes, stored_bytes: int) -> Record:

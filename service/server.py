@@ -21,6 +21,7 @@ from service.aws import Clients, error_code
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics
 from service.queues import SqsOutbox
+from service.sendfile import FileSendingProtocol
 from service.settings import ApiSettings
 from service.storage import FileStore
 from service.threads import Threads
@@ -28,7 +29,7 @@ from service.tokens import SsmParameter, Tokens
 from service.tracing import trace
 
 # Calls to SQS at the same time; one more thread refreshes the token.
-SENDING_THREADS = 4
+SENDING_THREADS = 8
 # Kept back from the stop timeout, so that the process ends by itself and not by SIGKILL.
 RESERVE_SECONDS = 2.0
 
@@ -97,7 +98,7 @@ def run_api(settings: ApiSettings) -> int:
         host="0.0.0.0",
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=FileSendingProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -20,10 +20,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import heapq
 import itertools
 import os
-import secrets
 import stat
 import threading
 import time
@@ -36,11 +34,9 @@ from typing import TypeVar
 from service import ids, listing, record
 from service.conditions import Span
 from service.directories import Directories, Directory
+from service.incoming import Incoming
 from service.record import DamagedFile, Record
 
-INCOMING = "incoming"
-# Directories for the parts of one process, as many as it has uploads at the same time, but no more than this.
-INCOMING_SPREAD = 32
 # With more uploads than this getting their names at the same time, each of which takes so long, a directory a moment is
 # not enough. On a local disk it is, and then one sync of it serves many.
 SPREAD_FROM = 2
@@ -54,10 +50,11 @@ FIRST_READ_BYTES = 16 * 1024
 # Opening and reading a small file takes longer only on a network, or on a disk that is busy.
 QUICK_SECONDS = 0.0005
 
-_OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 # What is no regular file was not put there by this service: a link is not followed, a FIFO not waited for.
 _OPEN_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _NO_FILE = (errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EISDIR, errno.ESPIPE)
+# Not every file system has it.
+_NO_SENDFILE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 T = TypeVar("T")
 
@@ -72,26 +69,6 @@ class DigestError(Exception):
 
 class PartLost(Exception):
     """The upload was given up before this step."""
-
-
-class _Slots:
-    """Numbers from 0 on, the lowest that nobody has at the moment."""
-
-    def __init__(self) -> None:
-        self.most = 1
-        self._lock = threading.Lock()
-        self._free: list[int] = [0]
-
-    def take(self) -> int:
-        with self._lock:
-            if not self._free:
-                self.most += 1
-                return self.most - 1
-            return heapq.heappop(self._free)
-
-    def give_back(self, number: int) -> None:
-        with self._lock:
-            heapq.heappush(self._free, number)
 
 
 class _DirectorySync:
@@ -149,24 +126,27 @@ class FileStore:
         self._directories = Directories(root)
         self._sync_directory = _DirectorySync(sync)
         self._ids = id_source or ids.IdSource()
-        self._process = f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._part_numbers = itertools.count(1)
-        self._slots = _Slots()
+        self.incoming = Incoming(root)
         self._lock = threading.Lock()
         self._publishing = 0
         self._link_seconds = 0.0
 
     def prepare(self) -> None:
-        """Makes the directory for this process's parts. Raises OSError if ``root`` is missing or can't be written."""
+        """Makes ready for uploads, and removes the parts of processes that were killed.
+
+        Raises OSError if ``root`` is missing or can't be written.
+        """
         if not self.root.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "not a directory", str(self.root))
-        self._incoming(0).mkdir(parents=True, exist_ok=True)
+        self.incoming.prepare()
+
+    def beat(self) -> None:
+        """To be called every ``BEAT_SECONDS``: says that this process lives. Raises OSError."""
+        self.incoming.beat()
 
     def close(self) -> None:
-        """Removes this process's directories for parts, if no part is in them, and closes what is held open."""
-        for number in range(min(INCOMING_SPREAD, self._slots.most)):
-            with contextlib.suppress(OSError):
-                self._incoming(number).rmdir()
+        """Removes what ``prepare`` made, unless parts are left, and closes what is held open."""
+        self.incoming.close()
         self._directories.close()
 
     def probe(self) -> None:
@@ -178,26 +158,8 @@ class FileStore:
 
     def begin(self, content_type: str) -> Part:
         """A new upload. Does no I/O yet. Raises ValueError for a content type too long to keep."""
-        record.encode(Record(size=2**63, sha256="0" * 64, content_type=content_type))
+        record.check_content_type(content_type)
         return Part(self, content_type)
-
-    def create(self) -> tuple[int, str, int]:
-        """A new part: its descriptor, its path, and the slot to give back by ``release`` when it is gone."""
-        slot = self._slots.take()
-        path = self._incoming(slot % INCOMING_SPREAD) / f"{next(self._part_numbers)}.part"
-        try:
-            try:
-                return os.open(path, _OPEN_NEW, 0o600), str(path), slot
-            except FileNotFoundError:
-                # Not needed so far; or the sweep has removed it after it had been empty and idle for long.
-                path.parent.mkdir(parents=True, exist_ok=True)
-                return os.open(path, _OPEN_NEW, 0o600), str(path), slot
-        except BaseException:
-            self._slots.give_back(slot)
-            raise
-
-    def release(self, slot: int) -> None:
-        self._slots.give_back(slot)
 
     def open(self, file_id: str, *, read_all_up_to: int = INLINE_BYTES) -> StoredFile:
         """Opens a stored file, reading it too if that is cheap.
@@ -262,9 +224,6 @@ class FileStore:
                 os.unlink(file_id, dir_fd=directory.descriptor)
             raise
         return file_id
-
-    def _incoming(self, number: int) -> Path:
-        return self.root / INCOMING / f"{self._process}-{number}"
 
     def _in_directory(self, file_id: str, action: Callable[[Directory], T]) -> T:
         steps = ids.directory(file_id)
@@ -392,7 +351,7 @@ class Part:
                 _close(descriptor)
             if self._path:
                 path, self._path = self._path, ""
-                self._store.release(self._slot)
+                self._store.incoming.release(self._slot)
                 Path(path).unlink()
             if self._file_id is not None and self._abandoned:
                 self._store.remove(self._file_id)
@@ -401,7 +360,7 @@ class Part:
         if self._abandoned or self._ended:
             raise PartLost
         if self._descriptor < 0:
-            self._descriptor, self._path, self._slot = self._store.create()
+            self._descriptor, self._path, self._slot = self._store.incoming.create()
         for chunk in chunks:
             if not hashed:
                 self._hash.update(chunk)
@@ -434,6 +393,24 @@ class StoredFile:
         if len(found) != span.length:
             raise DamagedFile(f"{self.file_id}: cut short while it was read")
         return found
+
+    def send(self, socket_descriptor: int, span: Span) -> int:
+        """Sends from the start of ``span`` on through a socket that does not block, without a copy; returns how many bytes.
+
+        Raises BlockingIOError if the socket takes none now, OSError, and DamagedFile if the bytes are gone.
+        """
+        with self._lock:
+            try:
+                sent = os.sendfile(socket_descriptor, self._descriptor, span.start, span.length)
+            except OSError as error:
+                if error.errno not in _NO_SENDFILE:
+                    raise
+                sent = os.write(
+                    socket_descriptor, os.pread(self._descriptor, min(span.length, WRITE_BYTES), span.start)
+                )
+        if not sent:
+            raise DamagedFile(f"{self.file_id}: cut short while it was read")
+        return sent
 
     def close(self) -> None:
         with self._lock:

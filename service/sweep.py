@@ -14,8 +14,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from service.incoming import FOLDER
 from service.settings import SweepSettings
-from service.storage import INCOMING
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ def sweep(root: Path, min_age_seconds: float, now: float) -> Summary:
     oldest_kept = now - min_age_seconds
     if not root.is_dir():
         raise NotADirectoryError(f"not a directory: {root}")
-    incoming = root / INCOMING
+    incoming = root / FOLDER
     for directory in _entries(incoming):
         try:
             if not directory.is_dir(follow_symlinks=False):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pulumi
 import pytest
 
 from components import ArgumentError, Image, Mount, SecretParameter, Size, Statement, Use
@@ -71,7 +70,7 @@ def test_the_container_has_time_to_stop_and_knows_how_much(container: dict[str, 
         "AWS_REGION": "eu-west-1",
         "COLOUR": "blue",
         "FILES_DIR": "/mnt/efs",
-        "METRICS_NAMESPACE": f"{pulumi.get_project()}/{pulumi.get_stack()}",
+        "METRICS_NAMESPACE": "ecs-file-ingest/test",
         "PORT": "8080",
         "STOP_TIMEOUT_SECONDS": "60",
     }

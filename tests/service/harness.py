@@ -78,7 +78,7 @@ def running_api(
     *,
     store: FileStore | None = None,
     probe: StorageProbe | None = None,
-    hurry_seconds: float = 5.0,
+    hurry_seconds: float = 1.0,
     lines: Lines | None = None,
     metrics: Metrics | None = None,
     **changes: Any,

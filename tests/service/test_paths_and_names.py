@@ -187,7 +187,7 @@ NAMES = [
 
 def _spelled(place: Place, name: bytes) -> bytes:
     file_id = place.stored_id
-    (process,) = (path.name for path in (place.files / "incoming").iterdir())
+    (process,) = (path.name for path in (place.files / "incoming").glob("*-0"))
     values = {
         "id": file_id,
         "absent": ABSENT,

@@ -80,7 +80,7 @@ def test_a_store_that_is_missing_is_a_failure(tmp_path: Path, capsys: pytest.Cap
 def test_a_part_that_can_not_be_removed_is_counted_and_fails_the_sweep(
     store: FileStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (directory,) = (store.root / "incoming").iterdir()
+    (directory,) = (store.root / "incoming").glob("*/")
     stuck, old = directory / "1.part", directory / "2.part"
     stuck.mkdir()  # unlink refuses a directory, also for root
     old.touch()
