@@ -41,6 +41,7 @@ image = Image(
     context="service",
     platform=settings.image_platform,
     base_image=settings.image_base,
+    extras=settings.image_extras,
     protected=settings.production,
 )
 
@@ -59,7 +60,11 @@ api = ApiService(
     health_path="/healthcheck",
     https=settings.https,
     uses=[files.mounted_at("/mnt/efs"), inbox.sending(), token.reading()],
-    environment={"FILES_AUTH": settings.files_auth, "FILES_MAX_BYTES": str(settings.files_max_bytes)},
+    environment={
+        "FILES_AUTH": settings.files_auth,
+        "FILES_MAX_BYTES": str(settings.files_max_bytes),
+        **settings.tracing,
+    },
     scaling=Scaling(
         min=settings.api_min_tasks,
         max=settings.api_max_tasks,
@@ -74,7 +79,7 @@ worker = WorkerService(
     command=["worker"],
     size=settings.worker_size,
     uses=[inbox.consuming(), emails.writing("emails/")],
-    environment={"VISIBILITY_TIMEOUT_SECONDS": str(inbox.visibility_timeout_seconds)},
+    environment={"VISIBILITY_TIMEOUT_SECONDS": str(inbox.visibility_timeout_seconds), **settings.tracing},
     spot_percent=settings.worker_spot_percent,
     scaling=BacklogScaling(
         queue=inbox,

@@ -31,8 +31,8 @@ class Image(Component):
 
     It is tagged with the hash of what it is built from, so that nothing is rebuilt when nothing has changed, and
     referred to by digest (`reference`), so that what was tested is what runs. `platform` is `linux/amd64` or
-    `linux/arm64`; `base_image` replaces the Dockerfile's `BASE_IMAGE`; `protected` (production) refuses to delete a
-    repository with images.
+    `linux/arm64`; `base_image` replaces the Dockerfile's `BASE_IMAGE` and `extras` its `EXTRAS`; `protected`
+    (production) refuses to delete a repository with images.
 
     Raises ArgumentError when the folder has no Dockerfile or the platform is unknown.
     """
@@ -45,6 +45,7 @@ class Image(Component):
         protected: bool,
         platform: str = "linux/amd64",
         base_image: str = "",
+        extras: str = "",
         overrides: Overrides | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -52,7 +53,7 @@ class Image(Component):
         super().__init__(name, overrides=overrides, opts=opts)
         self.architecture = ARCHITECTURES[platform]
         self.repository = self._repository(protected)
-        self.image = self._build(context, platform, base_image)
+        self.image = self._build(context, platform, {"BASE_IMAGE": base_image, "EXTRAS": extras})
         self.reference = self.image.repo_digest
         self.finish({"reference": self.reference})
 
@@ -90,8 +91,9 @@ class Image(Component):
         )
         return repository
 
-    def _build(self, context: str, platform: str, base_image: str) -> docker.Image:
-        tag = context_digest(Path(context), platform, base_image)[:32]
+    def _build(self, context: str, platform: str, arguments: dict[str, str]) -> docker.Image:
+        given = {name: value for name, value in arguments.items() if value}
+        tag = context_digest(Path(context), platform, *(f"{name}={value}" for name, value in given.items()))[:32]
         token = aws.ecr.get_authorization_token_output(
             registry_id=self.repository.registry_id, opts=pulumi.InvokeOutputOptions(parent=self)
         )
@@ -103,7 +105,7 @@ class Image(Component):
                 dockerfile=f"{context}/Dockerfile",
                 platform=platform,
                 builder_version=docker.BuilderVersion.BUILDER_BUILD_KIT,
-                args={"BASE_IMAGE": base_image} if base_image else {},
+                args=given,
             ),
             registry=docker.RegistryArgs(
                 server=self.repository.repository_url,

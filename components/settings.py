@@ -101,6 +101,12 @@ class Settings:
         allowed="empty, or an image reference",
         valid=lambda value: value == "".join(value.split()),
     )
+    tracing_endpoint: str = key(
+        "",
+        "OTLP/HTTP endpoint that traces go to. Without one nothing is traced, and the image has nothing for it.",
+        allowed="empty, or an https:// address without a port: HTTPS is what tasks may reach",
+        valid=lambda value: not value or re.fullmatch(r"https://[^\s/:?#@]+(/[^\s?#]*)?", value) is not None,
+    )
     api_enabled: bool = key(
         True,
         "Whether the API runs; without it there is no load balancer, and the rest stays.",
@@ -214,6 +220,16 @@ class Settings:
         if mistakes:
             raise ConfigurationError(pulumi.get_stack(), mistakes)
         return cls(**good)
+
+    @property
+    def image_extras(self) -> str:
+        """What the image has beside what every one has."""
+        return "otel" if self.tracing_endpoint else ""
+
+    @property
+    def tracing(self) -> dict[str, str]:
+        """The environment that turns tracing on; empty leaves it off."""
+        return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.tracing_endpoint} if self.tracing_endpoint else {}
 
     @property
     def api_size(self) -> Size:

@@ -104,6 +104,7 @@ def test_a_configuration_error_ends_the_program_without_a_traceback_and_before_a
         ("natGateways", "2"),
         ("imagePlatform", "amd64"),
         ("imageBase", "python 3"),
+        ("tracingEndpoint", "http://collector.example.com:4318"),
         ("apiMinTasks", "0"),
         ("apiMaxTasks", "1e3"),
         ("apiCpuTarget", "95"),
