@@ -83,12 +83,18 @@ class Incoming:
 
     def _clean(self, touched_before: float) -> None:
         for path in self._folder.glob(f"*{ALIVE_SUFFIX}"):
-            with contextlib.suppress(FileNotFoundError):  # another process cleans up as well
+            fields: dict[str, object] = {"process": path.stem}
+            try:
                 if path.stat().st_mtime < touched_before:
-                    removed = self._remove(path.stem)
+                    fields["parts"] = self._remove(path.stem)
                     path.unlink()
-                    fields = {"process": path.stem, "parts": removed}
                     _log.info("parts of a dead process removed", extra={"fields": fields})
+            except FileNotFoundError:
+                pass  # another process cleans up as well
+            except OSError as error:
+                # What others have left behind must not keep this process from its work.
+                fields["reason"] = str(error)
+                _log.warning("parts of a dead process can't be removed", extra={"fields": fields})
 
     def _remove(self, process: str) -> int:
         removed = 0

@@ -6,7 +6,8 @@ the name of the object it makes; every other message makes an object named after
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -140,7 +141,7 @@ class SqsInbox:
         self._visibility_seconds = visibility_seconds
 
     def receive(self, limit: int) -> list[Incoming]:
-        try:
+        with _or_away():
             answer = self._receiver.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=limit,
@@ -149,28 +150,29 @@ class SqsInbox:
                 MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
                 MessageAttributeNames=[OBJECT_ATTRIBUTE],
             )
-        except AwsError as error:
-            raise QueueAway(error_code(error)) from error
-        return [_incoming(message) for message in answer.get("Messages", [])]
+            return [_incoming(message) for message in answer.get("Messages", [])]
 
     def delete(self, messages: Sequence[Incoming]) -> list[Failed]:
         entries = [{"Id": str(index), "ReceiptHandle": message.receipt} for index, message in enumerate(messages)]
-        try:
-            answer = self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
-        except AwsError as error:
-            raise QueueAway(error_code(error)) from error
-        return _failed(messages, answer)
+        with _or_away():
+            return _failed(messages, self._client.delete_message_batch(QueueUrl=self._url, Entries=entries))
 
     def hide(self, messages: Sequence[Incoming], seconds: int) -> list[Failed]:
         entries = [
             {"Id": str(index), "ReceiptHandle": message.receipt, "VisibilityTimeout": seconds}
             for index, message in enumerate(messages)
         ]
-        try:
-            answer = self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
-        except AwsError as error:
-            raise QueueAway(error_code(error)) from error
-        return _failed(messages, answer)
+        with _or_away():
+            return _failed(messages, self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries))
+
+
+@contextlib.contextmanager
+def _or_away() -> Iterator[None]:
+    """Whatever goes wrong with a call: of an answer that makes no sense botocore raises anything."""
+    try:
+        yield
+    except Exception as error:
+        raise QueueAway(error_code(error)) from error
 
 
 def _entry(index: int, message: Outgoing) -> dict[str, object]:

@@ -4,8 +4,9 @@
     <root>/0197/8a/…/<id>                    stored; see ``ids`` for the directories and ``record`` for a file's last bytes
 
 An upload is written to a part, synced, linked under its id, and the directory synced; only then is it reported stored.
-A link, unlike a rename, can't replace a file. The id is drawn at that last moment, so that a reader who pages through a
-listing, oldest first, meets files in the order in which they became visible.
+A link, unlike a rename, can't replace a file. The id is drawn just before that, so that files are listed in the order
+in which they became visible, but for those stored within the same moment, or by hosts whose clocks differ: a reader who
+follows the end of a listing looks again at the last minute.
 
 On a network file system each step is a round trip, so there are few: a small upload takes six (create, write, commit,
 link; close and unlink after the answer), a small download three (open, read, close). And the kernel holds a lock over
@@ -344,7 +345,7 @@ class Part:
 
     def discard(self) -> None:
         """Closes the part and removes it if it isn't stored; if ``abandon`` was called, the stored file too."""
-        with self._lock, contextlib.suppress(OSError):
+        with self._lock:
             self._ended = True
             descriptor, self._descriptor = self._descriptor, -1
             if descriptor >= 0:
@@ -352,9 +353,11 @@ class Part:
             if self._path:
                 path, self._path = self._path, ""
                 self._store.incoming.release(self._slot)
-                Path(path).unlink()
+                with contextlib.suppress(OSError):
+                    Path(path).unlink()
             if self._file_id is not None and self._abandoned:
-                self._store.remove(self._file_id)
+                with contextlib.suppress(OSError):
+                    self._store.remove(self._file_id)
 
     def _append(self, chunks: Iterable[bytes], end: bytes, *, hashed: bool = False) -> None:
         if self._abandoned or self._ended:

@@ -182,6 +182,7 @@ class Threads:
         """
         with self._lock:
             self._closing = True
+            dropped = [] if wait else list(self._line)
             if not wait:
                 self._line.clear()
             for sleeper in self._idle:
@@ -189,6 +190,9 @@ class Threads:
             self._awake += len(self._idle)
             self._idle.clear()
             threads = list(self._threads) if wait else []
+        for job in dropped:
+            if job.future is not None and not job.future.done():
+                _fail(job.future, PoolClosed(f"the pool {self._name!r} is closed"))
         until = time.monotonic() + timeout_seconds
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
@@ -307,7 +311,7 @@ class Threads:
             with self._lock:
                 if job.began:
                     self._given_up.add(job)
-                else:
+                elif job in self._line:
                     self._line.remove(job)
             if not future.done():
                 _fail(future, CallHangs(f"no answer within {self._bound_seconds:g} s"))

@@ -142,7 +142,8 @@ class Process:
 def started(command: str, env: dict[str, str], log: Path, *, ready: str = "/health/live") -> Iterator[Process]:
     """Runs ``python -m service <command>`` and waits until ``ready`` answers 200."""
     port = free_port()
-    full = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": str(port), **env}
+    measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    full = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": str(port), **measured, **env}
     with log.open("wb") as output:
         popen = subprocess.Popen([sys.executable, "-m", "service", command], env=full, stdout=output, stderr=output)
     process = Process(popen, port, log)

@@ -135,3 +135,15 @@ def test_a_part_that_can_not_be_made_gives_its_slot_back(tmp_path: Path) -> None
     descriptor, _, slot = parts.create()
     os.close(descriptor)
     assert slot == 0
+
+
+def test_what_can_not_be_removed_keeps_no_process_from_starting(tmp_path: Path) -> None:
+    part = killed(tmp_path)
+    (part.parent / ".nfs0001").touch()
+    other = killed(tmp_path)
+    pass_by(tmp_path, incoming.DEAD_SECONDS + 1)
+    parts = Incoming(tmp_path)
+    parts.prepare()
+    assert part.parent.exists()
+    assert not other.parent.exists()
+    assert begin(parts).exists()

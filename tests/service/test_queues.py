@@ -99,3 +99,18 @@ def test_a_refusal_of_the_call_names_its_code() -> None:
 
     with pytest.raises(QueueAway, match="AccessDenied"):
         SqsOutbox(Denied(), "url").send([Outgoing("{}")])
+
+
+def test_an_answer_that_makes_no_sense_is_a_queue_that_is_away() -> None:
+    class Nonsense:
+        def __getattr__(self, _: str) -> Any:
+            def call(**_: Any) -> Any:
+                raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+            return call
+
+    inbox = SqsInbox(Nonsense(), Nonsense(), "url", wait_seconds=0, visibility_seconds=1)
+    message = Incoming("id", "receipt", "{}", 0, 1)
+    for call in (lambda: inbox.receive(1), lambda: inbox.delete([message]), lambda: inbox.hide([message], 1)):
+        with pytest.raises(QueueAway, match="UnicodeDecodeError"):
+            call()

@@ -280,3 +280,13 @@ def _suppressed(call: object, *args: object) -> None:
         call(*args)
     except PartLost:
         return
+
+
+def test_an_upload_that_was_given_up_is_not_kept_even_if_its_part_has_gone(store: FileStore) -> None:
+    part = store.begin("text/plain")
+    part.publish([CONTENT])
+    for path in store.root.glob("incoming/*/*.part"):
+        path.unlink()
+    part.abandon()
+    part.discard()
+    assert store.page(None, 10) == []
