@@ -36,7 +36,7 @@ from service.errors import (
     to_response,
 )
 from service.lifecycle import Lifecycle
-from service.logs import Clock, Lines
+from service.logs import Lines, clock
 from service.metrics import Metrics
 from service.threads import CallHangs, PoolClosed
 
@@ -51,7 +51,6 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _TRACE_ROOT = re.compile(rb"Root=([0-9A-Za-z-]{1,64})")
 _TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _log = logging.getLogger("service.request")
-_clock = Clock()
 # A request id is no secret, and asking the kernel for each is a tenth of the cost of a small download.
 _random = random.Random()
 
@@ -218,7 +217,7 @@ class _Exchange:
         Request and trace ids have been checked for what they consist of; methods and routes are written once as JSON.
         """
         return (
-            f'{{"time": "{_clock.text(time.time())}", "level": "{level}", "logger": "service.request", '
+            f'{{"time": "{clock.text(time.time())}", "level": "{level}", "logger": "service.request", '
             f'"message": "request", "request_id": "{self.request_id}", '
             f'"trace_id": {_as_json(self._trace)}, "route": {_as_json(route)}, '
             f'"method": {_as_json(self._scope["method"])}, "status": {self.status}, "bytes_in": {self._bytes_in}, '

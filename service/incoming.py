@@ -53,7 +53,7 @@ class Incoming:
         self._clean(self._alive.stat().st_mtime - DEAD_SECONDS)
 
     def close(self) -> None:
-        """Removes this process's directories, if no part is in them, and its lock."""
+        """Removes this process's directories, if no part is in them, and its sign of life."""
         with contextlib.suppress(OSError):
             for number in range(min(SPREAD, self._slots.most)):
                 with contextlib.suppress(FileNotFoundError):

@@ -178,9 +178,9 @@ class Clock:
         return f"{text}.{int((seconds - whole) * 1000):03d}Z"
 
 
-_clock = Clock()
+clock = Clock()
 
 
 def _line(seconds: float, level: str, logger: str, message: str, fields: Mapping[str, object]) -> str:
-    line = {"time": _clock.text(seconds), "level": level, "logger": logger, "message": message, **fields}
+    line = {"time": clock.text(seconds), "level": level, "logger": logger, "message": message, **fields}
     return json.dumps(line, default=str)

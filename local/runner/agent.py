@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from local.cloud.policy import Access, Decision, evaluate
-from local.runner.web import Receive, Scope, Send, WebServer, bind
+from local.runner.web import Receive, Scope, Send, TaskEndpoint
 
 _STATE = "/task-protection/v1/state"
 _DEFAULT_MINUTES = 120
@@ -47,7 +46,7 @@ class Registration:
         return {"ECS_AGENT_URI": self.url}
 
 
-class AgentEndpoint:
+class AgentEndpoint(TaskEndpoint):
     """Serves the agent's endpoint on a free port of 127.0.0.1, at a path that one task alone knows.
 
     `policies` holds the policy documents of the deployed roles by the role's name: the agent asks ECS with the task's own
@@ -55,26 +54,15 @@ class AgentEndpoint:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.policies: Mapping[str, Sequence[Mapping[str, Any]]] = {}
         self._registrations: dict[str, Registration] = {}
-        self._server: WebServer | None = None
-        self._port = 0
-
-    async def start(self) -> None:
-        listening = bind(socket.AF_INET, "127.0.0.1", 0)
-        self._port = listening.getsockname()[1]
-        self._server = WebServer(self._answer, [listening])
-        await self._server.start()
-
-    async def stop(self) -> None:
-        if self._server is not None:
-            await self._server.stop()
 
     def register(self, arn: str, role_arn: str | None) -> Registration:
         """The endpoint of a new task; `forget` ends it."""
         path = f"/api/{secrets.token_urlsafe(24)}"
         role = (role_arn or "").rpartition("/")[2]
-        registration = Registration(path, f"http://127.0.0.1:{self._port}{path}", arn, role)
+        registration = Registration(path, self._url(path), arn, role)
         self._registrations[path] = registration
         return registration
 

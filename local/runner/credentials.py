@@ -9,14 +9,13 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
 from local.runner.ports import Cloud
-from local.runner.web import Receive, Scope, Send, WebServer, bind
+from local.runner.web import Receive, Scope, Send, TaskEndpoint
 
 
 @dataclass(frozen=True)
@@ -36,29 +35,18 @@ class Grant:
         }
 
 
-class CredentialsEndpoint:
+class CredentialsEndpoint(TaskEndpoint):
     """Serves credentials on a free port of 127.0.0.1, at a path and with a token that one task alone knows."""
 
     def __init__(self, cloud: Cloud) -> None:
+        super().__init__()
         self._cloud = cloud
         self._grants: dict[str, Grant] = {}
-        self._server: WebServer | None = None
-        self._port = 0
-
-    async def start(self) -> None:
-        listening = bind(socket.AF_INET, "127.0.0.1", 0)
-        self._port = listening.getsockname()[1]
-        self._server = WebServer(self._answer, [listening])
-        await self._server.start()
-
-    async def stop(self) -> None:
-        if self._server is not None:
-            await self._server.stop()
 
     def grant(self, role_arn: str) -> Grant:
         """A new way to the credentials of a role; `revoke` ends it."""
         path = f"/{secrets.token_urlsafe(24)}"
-        grant = Grant(role_arn, path, secrets.token_urlsafe(32), f"http://127.0.0.1:{self._port}{path}")
+        grant = Grant(role_arn, path, secrets.token_urlsafe(32), self._url(path))
         self._grants[path] = grant
         return grant
 

@@ -79,6 +79,30 @@ class WebServer:
             raise
 
 
+class TaskEndpoint:
+    """What tasks ask over HTTP: serves `_answer` on a free port of 127.0.0.1."""
+
+    def __init__(self) -> None:
+        self._server: WebServer | None = None
+        self._port = 0
+
+    async def start(self) -> None:
+        listening = bind(socket.AF_INET, "127.0.0.1", 0)
+        self._port = listening.getsockname()[1]
+        self._server = WebServer(self._answer, [listening])
+        await self._server.start()
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise NotImplementedError
+
+    def _url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self._port}{path}"
+
+
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

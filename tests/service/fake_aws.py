@@ -10,11 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from service.memory import MemoryQueue
 from service.queues import Failed, Incoming, Outgoing
+from tests.service.serving import serving
 
 
 class TurnableClock:
@@ -91,16 +92,8 @@ class FakeAws:
                     aws.before("PutObject")
                     self.answer(*aws._put(self.path.removeprefix("/letters/"), body))
 
-        server = _Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
+        with serving(Handler) as self.url:
             yield self
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
 
     def _put(self, key: str, body: bytes) -> tuple[int, bytes]:
         with self._lock:
@@ -127,14 +120,6 @@ class FakeAws:
 
 class Cut(Exception):
     """Ends the connection without an answer."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients are killed here, which is worth no traceback."""
 
 
 class _Handler(BaseHTTPRequestHandler):

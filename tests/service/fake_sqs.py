@@ -10,8 +10,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal
+
+from tests.service.serving import serving
 
 # What befalls a call, before it is carried out or, for `lost` and `cut`, after it.
 Fate = Literal["", "throttled", "internal", "timeout", "dropped", "lost", "cut"]
@@ -82,16 +84,8 @@ class FakeSqs:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        server = _Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
+        with serving(Handler) as self.url:
             yield self
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
 
     def send(self, entries: list[dict[str, Any]]) -> tuple[int, dict[str, Any]]:
         with self._lock:
@@ -111,14 +105,6 @@ class FakeSqs:
                 successful.append({"Id": entry["Id"], "MessageId": message_id, "MD5OfMessageBody": digest})
             # In an order of its own, as SQS may answer.
             return 200, {"Successful": successful[::-1], "Failed": failed}
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has gave up, which is what some tests are about."""
 
 
 def _error(code: str) -> dict[str, Any]:
