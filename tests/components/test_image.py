@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components import ArgumentError
+from components.build_context import context_files
 from components.image import KEEP_IMAGES
 from tests.components import cloud, parts
 from tests.components.deployment import Deployment, deploy, deploy_twice
+
+SERVICE = Path(__file__).parents[2] / "service"
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +49,15 @@ def test_the_tag_follows_from_all_that_the_image_is_built_from() -> None:
     tags = {_tag(), _tag(platform="linux/arm64"), _tag(base_image="python:3.13-slim")}
     assert len(tags) == 3
     assert _tag() in tags
+
+
+def test_the_service_s_image_is_built_from_its_modules_what_they_read_and_the_locked_packages_alone() -> None:
+    modules = {file.name for file in SERVICE.glob("*.py")}
+    assert modules
+    assert {file.as_posix() for file in context_files(SERVICE)} == modules | {
+        *(".dockerignore", "Dockerfile", "docs.html", "openapi.json"),
+        *("requirements.txt", "requirements-otel.txt"),
+    }
 
 
 def test_a_base_image_goes_into_the_build() -> None:
