@@ -181,7 +181,7 @@ class Settings:
         60, "How long a message may wait before workers are added.", allowed="1 to 86400", valid=_between(1, 86_400)
     )
     worker_message_milliseconds: int = key(
-        100,
+        10,
         "How long one worker task takes for a message, all its threads counted.",
         allowed="1 to 3600000",
         valid=_between(1, 3_600_000),

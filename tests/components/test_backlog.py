@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from components import ArgumentError, BacklogScaling, Queue
+from components.settings import Settings
 from tests.components.deployment import Deployment, deploy, deploy_twice
 from tests.components.test_worker_service import worker
 
@@ -96,3 +97,11 @@ def test_a_message_that_takes_longer_than_it_may_wait_has_a_task_of_its_own() ->
         lambda: made.append(BacklogScaling(queue=Queue("inbox"), min=0, max=1, latency_seconds=10, message_seconds=60))
     )
     assert made[0].backlog_per_task == 1
+
+
+def test_the_defaults_of_the_component_are_those_of_a_stack() -> None:
+    made: list[BacklogScaling] = []
+    deploy(lambda: made.append(BacklogScaling(queue=Queue("inbox"), min=0, max=1)))
+    defaults = Settings()
+    assert made[0].latency_seconds == defaults.worker_latency_seconds
+    assert made[0].message_seconds == defaults.worker_message_seconds
