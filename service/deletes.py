@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from service.liveness import SILENCE_SECONDS, Pulse
 from service.metrics import Metrics
 from service.queues import BATCH_ENTRIES, Inbox, Incoming, QueueAway
 
@@ -27,8 +28,10 @@ class Deleter:
         attempts: int = 4,
         pause_seconds: float = 0.2,
         metrics: Metrics | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``done`` is called for every message once it is deleted or given up."""
+        """``done`` is called for every message once it is deleted or given up. Each thread has one of ``pulses``, which
+        rests while there is nothing to delete."""
         self._inbox = inbox
         self._done = done
         self._linger_seconds = linger_seconds
@@ -38,7 +41,11 @@ class Deleter:
         self._waiting: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()
         self._gathering = threading.Lock()
         self._ended = False
-        self._threads = [threading.Thread(target=self._run, name=f"deletes-{number}") for number in range(threads)]
+        self.pulses = [Pulse(SILENCE_SECONDS, clock, name="the deletion of messages") for _ in range(threads)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(pulse,), name=f"deletes-{number}")
+            for number, pulse in enumerate(self.pulses)
+        ]
 
     def start(self) -> None:
         for thread in self._threads:
@@ -53,9 +60,11 @@ class Deleter:
         for thread in self._threads:
             thread.join()
 
-    def _run(self) -> None:
+    def _run(self, pulse: Pulse) -> None:
+        pulse.rest()
         while batch := self._gather():
-            self._delete(batch)
+            self._delete(batch, pulse)
+            pulse.rest()
 
     def _gather(self) -> list[Incoming]:
         """The next batch; empty at the end."""
@@ -76,9 +85,10 @@ class Deleter:
                 batch.append(message)
         return batch
 
-    def _delete(self, batch: list[Incoming]) -> None:
+    def _delete(self, batch: list[Incoming], pulse: Pulse) -> None:
         left = batch
         for attempt in range(self._attempts):
+            pulse.beat()
             if attempt:
                 time.sleep(self._pause_seconds * 2 ** (attempt - 1))
             try:

@@ -18,6 +18,9 @@ from service.errors import Unavailable
 from service.lifecycle import Lifecycle
 from service.threads import Threads
 
+# Of the threads of a pool; the others still serve.
+HANGING_SHARE = 0.25
+
 
 class StorageProbe:
     """Asks ``probe``, which blocks and raises OSError if the storage is not well, and remembers the answer."""
@@ -33,13 +36,17 @@ class StorageProbe:
         self._watched: tuple[Threads, ...] = ()
 
     def watch(self, *pools: Threads) -> None:
-        """Takes a call that hangs in one of ``pools`` for a storage that can't be used."""
+        """Takes it for a storage that can't be used when calls hang in a quarter of the threads of one of ``pools``.
+
+        Not fewer: one file that can't be read, whoever asks for it, must not take the process out of service.
+        """
         self._watched = pools
 
     async def reason(self) -> str | None:
         """Why the storage can't be used, or None if it can."""
-        if hanging := sum(pool.hanging for pool in self._watched):
-            return f"{hanging} calls to the storage hang"
+        for pool in self._watched:
+            if (hanging := pool.hanging) >= max(1, pool.size * HANGING_SHARE):
+                return f"calls to the storage hang in {hanging} of {pool.size} threads"
         if time.monotonic() - self._answered_at < self._keep_seconds:
             return self._answer
         # A question that hangs is waited for again, not asked again: one thread is all that it may cost.

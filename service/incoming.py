@@ -44,7 +44,10 @@ class Incoming:
 
     def prepare(self) -> None:
         """Says that this process lives, and removes what dead ones have left. Raises OSError."""
-        self._directory(0).mkdir(parents=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # First of all: what has no sign of life beside it is found by the sweep alone.
+        self._alive.touch()
+        self._directory(0).mkdir()
         self.beat()
 
     def beat(self) -> None:

@@ -1,24 +1,35 @@
-"""A worker's pulse, and the small HTTP server through which a health check feels it."""
+"""The pulses of a worker's threads, and the small HTTP server through which a health check feels them."""
 
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+# A call to AWS ends within its timeouts and attempts, half a minute at most; more silence than this means that it hangs.
+SILENCE_SECONDS = 90.0
+
 
 class Pulse:
-    """Beats while the loop that matters goes round."""
+    """Beats while the thread that matters goes on. ``name`` says in an answer which one is silent."""
 
-    def __init__(self, fresh_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, fresh_seconds: float, clock: Callable[[], float] = time.monotonic, *, name: str = "the poll loop"
+    ) -> None:
+        self.name = name
         self._fresh_seconds = fresh_seconds
         self._clock = clock
         self._last = clock()
 
     def beat(self) -> None:
         self._last = self._clock()
+
+    def rest(self) -> None:
+        """Until the next beat silence is no bad sign: there is nothing to do."""
+        self._last = math.inf
 
     @property
     def age_seconds(self) -> float:
@@ -30,20 +41,21 @@ class Pulse:
 
 
 class LivenessServer:
-    """Answers ``GET /health/live`` on 127.0.0.1: 200 while the pulse is fresh, else 503."""
+    """Answers ``GET /health/live`` on 127.0.0.1: 200 while every pulse is fresh, else 503."""
 
-    def __init__(self, port: int, pulse: Pulse) -> None:
+    def __init__(self, port: int, *pulses: Pulse) -> None:
         class Handler(BaseHTTPRequestHandler):
             timeout = 5
 
             def do_GET(self) -> None:
                 if self.path != "/health/live":
                     self._answer(404, b'{"status":404,"title":"Not found"}', "application/problem+json")
-                elif pulse.fresh:
-                    self._answer(200, b'{"status":"ok"}', "application/json")
-                else:
-                    problem = {"status": 503, "title": "Service unavailable", "detail": "the poll loop is silent"}
+                elif silent := sorted({pulse.name for pulse in pulses if not pulse.fresh}):
+                    detail = f"silent: {', '.join(silent)}"
+                    problem = {"status": 503, "title": "Service unavailable", "detail": detail}
                     self._answer(503, json.dumps(problem).encode(), "application/problem+json")
+                else:
+                    self._answer(200, b'{"status":"ok"}', "application/json")
 
             def _answer(self, status: int, body: bytes, media_type: str) -> None:
                 self.send_response(status)

@@ -5,8 +5,9 @@ Every log line has ``time`` (UTC, milliseconds), ``level``, ``logger`` and ``mes
 Metrics are lines between them, see ``metrics``.
 
 Lines are written by a thread of their own. Stdout is a pipe, and a reader that is slow, as a log driver in blocking
-mode is when its service is away, must stop neither the event loop nor a request. A process that is killed loses the
-lines of its last few milliseconds; one that ends by itself writes them all.
+mode is when its service is away, must stop neither the event loop nor a request. What nobody reads for so long that it
+fills the memory set aside for it is dropped, and a line says how much once there is a reader again. A process that is
+killed loses the lines of its last few milliseconds; one that ends by itself writes them all.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import atexit
 import json
 import logging
 import os
+import select
 import sys
 import threading
 import time
@@ -49,8 +51,11 @@ class LineWriter:
         self._descriptor = descriptor
         self._most_lines = most_lines
         self._gather_seconds = gather_seconds
+        self._writable = select.poll()
+        self._writable.register(descriptor, select.POLLOUT)
         self._lines: deque[str] = deque()
         self._dropped = 0
+        self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
@@ -59,11 +64,16 @@ class LineWriter:
     def write(self, line: str) -> None:
         lines = self._lines
         if len(lines) >= self._most_lines:
-            self._dropped += 1
+            self._drop(1)
             return
         lines.append(line)
         if not self._wake.is_set():
             self._wake.set()
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were dropped that no line has told of yet."""
+        return self._dropped
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
         """Returns once every line is written, or after ``timeout_seconds`` if nobody reads them."""
@@ -85,16 +95,26 @@ class LineWriter:
         gathered = []
         while self._lines:
             gathered.append(self._lines.popleft())
-        dropped, self._dropped = self._dropped, 0
+        with self._lock:
+            dropped, self._dropped = self._dropped, 0
         if dropped:
             fields = {"lines": dropped}
             gathered.append(_line(time.time(), "error", "service.logs", "log lines were dropped, nobody reads", fields))
-        content = memoryview("".join(f"{line}\n" for line in gathered).encode())
-        try:
-            while content:
-                content = content[os.write(self._descriptor, content) :]
-        except OSError:
-            pass  # the reader has gone for good; there is nobody left to tell
+        left = memoryview("".join(f"{line}\n" for line in gathered).encode())
+        while left:
+            try:
+                left = left[os.write(self._descriptor, left) :]
+            except BlockingIOError:
+                # A full pipe that someone who shares it has set so. What comes meanwhile gathers, up to its bound.
+                self._writable.poll()
+            except OSError:
+                # The reader has gone, or a disk is full. The line that tells of the dropped ones is none of them.
+                self._drop(dropped + bytes(left).count(b"\n") - bool(dropped))
+                return
+
+    def _drop(self, lines: int) -> None:
+        with self._lock:
+            self._dropped += lines
 
 
 class JsonFormatter(logging.Formatter):

@@ -149,8 +149,6 @@ def _outcomes(batch: list[_Waiting], call: asyncio.Future[list[Accepted | Refuse
     except Exception as error:
         _log.error("a batch could not be sent", exc_info=error)
         return [Refused(type(error).__name__, "the batch failed")] * len(batch)
-    except asyncio.CancelledError:
-        return [Refused("Cancelled", "the service is stopping")] * len(batch)
 
 
 def _problem(refused: Refused) -> Problem:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from service.liveness import SILENCE_SECONDS, Pulse
 from service.queues import BATCH_ENTRIES, Failed, Inbox, Incoming, QueueAway
 
 # After so long something is stuck; letting go hands the message to another worker.
@@ -34,6 +35,8 @@ class Holder:
         longest_seconds: float = LONGEST_HOLD_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``pulse`` beats with every turn and every call."""
+        self.pulse = Pulse(SILENCE_SECONDS, clock, name="the renewal of visibility timeouts")
         self._inbox = inbox
         self._visibility_seconds = visibility_seconds
         self._longest_seconds = longest_seconds
@@ -74,6 +77,7 @@ class Holder:
             due = [held for held in self._held.values() if now - held.renewed >= self._visibility_seconds / 3]
         for begin in range(0, len(due), BATCH_ENTRIES):
             batch = due[begin : begin + BATCH_ENTRIES]
+            self.pulse.beat()
             try:
                 failed = {
                     failure.message.receipt: failure
@@ -101,4 +105,5 @@ class Holder:
 
     def _run(self) -> None:
         while not self._closing.wait(min(1.0, self._visibility_seconds / 6)):
+            self.pulse.beat()
             self.renew()

@@ -30,7 +30,7 @@ from service.aws import Clients
 from service.bucket import Bucket, S3Bucket, StoreFailed
 from service.deletes import Deleter
 from service.emails import BadMessage
-from service.liveness import LivenessServer, Pulse
+from service.liveness import SILENCE_SECONDS, LivenessServer, Pulse
 from service.metrics import Metrics
 from service.pauses import Pause
 from service.protection import Protection, Protector
@@ -40,8 +40,6 @@ from service.settings import WorkerSettings
 from service.tracing import trace_calls
 from service.visibility import Holder
 
-# A poll ends at least once a long poll; its calls are bounded, so more silence than this means that they hang.
-SILENCE_SECONDS = 90.0
 LONGEST_PAUSE_SECONDS = 30.0
 LONGEST_RETRY_SECONDS = 900
 DELETING_THREADS = 4
@@ -68,13 +66,12 @@ class Worker:
         memory_bytes: int = MEMORY_BYTES,
         queue_pause: Pause | None = None,
         bucket_pause: Pause | None = None,
-        pulse: Pulse | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         self._inbox = inbox
         self._bucket = bucket
         self._prefix = prefix
-        self._pulse = pulse or Pulse(SILENCE_SECONDS)
+        self._pulse = Pulse(SILENCE_SECONDS)
         self._metrics = metrics or Metrics("worker")
         self._stopping = threading.Event()
         self._room = Room(concurrency, memory_bytes)
@@ -96,6 +93,11 @@ class Worker:
     def in_work(self) -> int:
         """How many messages have been received and not been deleted or handed back yet."""
         return len(self._holder)
+
+    @property
+    def pulses(self) -> list[Pulse]:
+        """Of the threads without which messages are lost sight of: those that poll, renew and delete."""
+        return [self._pulse, self._holder.pulse, *self._deleter.pulses]
 
     def stop(self) -> None:
         """Makes ``run`` return soon. May be called from any thread and more than once; not from a signal handler."""
@@ -142,6 +144,7 @@ class Worker:
         try:
             if room == 0 or self._stopping.is_set():
                 return 0
+            self._pulse.beat()
             messages = self._inbox.receive(room)
             self._queue_pause.worked()
             if not messages:
@@ -240,19 +243,17 @@ def run_worker(settings: WorkerSettings) -> int:
         wait_seconds=settings.wait_seconds,
         visibility_seconds=settings.visibility_timeout_seconds,
     )
-    pulse = Pulse(SILENCE_SECONDS)
     worker = Worker(
         inbox,
         S3Bucket(clients, settings.emails_bucket),
         prefix=settings.emails_prefix,
         concurrency=settings.concurrency,
         visibility_seconds=settings.visibility_timeout_seconds,
-        pulse=pulse,
         metrics=metrics,
     )
     protector = Protector(settings.agent_url, Protection(), lambda: worker.in_work) if settings.agent_url else None
     _stop_on_signals(worker)
-    liveness = LivenessServer(settings.port, pulse)
+    liveness = LivenessServer(settings.port, *worker.pulses)
     liveness.start()
     if protector:
         protector.start()

@@ -142,8 +142,7 @@ class Process:
 def started(command: str, env: dict[str, str], log: Path, *, ready: str = "/health/live") -> Iterator[Process]:
     """Runs ``python -m service <command>`` and waits until ``ready`` answers 200."""
     port = free_port()
-    measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
-    full = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": str(port), **measured, **env}
+    full = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": str(port), **measured(), **env}
     with log.open("wb") as output:
         popen = subprocess.Popen([sys.executable, "-m", "service", command], env=full, stdout=output, stderr=output)
     process = Process(popen, port, log)
@@ -164,6 +163,11 @@ def _check(text: str) -> None:
         # The last line of a process that was killed may be cut short.
         if line.startswith('{"_aws"') and line.endswith("\n"):
             check_emf(json.loads(line))
+
+
+def measured() -> dict[str, str]:
+    """The environment in which a process is measured as well, if this one is."""
+    return {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 
 
 def free_port() -> int:

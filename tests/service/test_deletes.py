@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from service.deletes import Deleter
+from service.liveness import SILENCE_SECONDS
 from service.memory import MemoryQueue
 from service.queues import Failed, Incoming, Outgoing
-from tests.service.harness import wait_until
+from tests.service.harness import LIVENESS_SECONDS, wait_until
 
 
 def received(queue: MemoryQueue, count: int) -> list[Incoming]:
@@ -138,3 +139,47 @@ def test_a_queue_that_stays_away_is_given_up_for_the_moment(caplog: pytest.LogCa
         deleter.close()
     assert done == messages
     assert "will be delivered again" in caplog.text
+
+
+def test_a_call_that_hangs_lets_the_pulse_go_silent_and_waiting_for_work_does_not() -> None:
+    queue = MemoryQueue()
+    messages = received(queue, 1)
+    now, hangs, go_on = [0.0], threading.Event(), threading.Event()
+    original = queue.delete
+
+    class Hanging(MemoryQueue):
+        def delete(self, messages: Sequence[Incoming]) -> list[Failed]:
+            hangs.set()
+            assert go_on.wait(LIVENESS_SECONDS)
+            return original(messages)
+
+    deleter = Deleter(Hanging(), lambda _: None, threads=2, linger_seconds=0.001, clock=lambda: now[0])
+    deleter.start()
+    wait_until(lambda: all(pulse.age_seconds < 0 for pulse in deleter.pulses))
+    now[0] += 2 * SILENCE_SECONDS
+    assert all(pulse.fresh for pulse in deleter.pulses)
+    deleter.add(messages[0])
+    assert hangs.wait(LIVENESS_SECONDS)
+    now[0] += SILENCE_SECONDS
+    assert sorted(pulse.fresh for pulse in deleter.pulses) == [False, True]
+    go_on.set()
+    deleter.close()
+    assert all(pulse.fresh for pulse in deleter.pulses)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_dies_lets_its_pulse_go_silent() -> None:
+    queue = MemoryQueue()
+    now, dies = [0.0], threading.Event()
+
+    def done(_: Incoming) -> None:
+        dies.set()
+        raise ValueError("a mistake")
+
+    deleter = Deleter(queue, done, threads=1, linger_seconds=0.001, clock=lambda: now[0])
+    deleter.start()
+    deleter.add(received(queue, 1)[0])
+    assert dies.wait(LIVENESS_SECONDS)
+    deleter.close()
+    now[0] += SILENCE_SECONDS
+    assert [pulse.fresh for pulse in deleter.pulses] == [False]

@@ -76,6 +76,15 @@ def test_one_above_that_was_removed_is_made_again(tmp_path: Path) -> None:
     assert os.fstat(found.make(STEPS, nothing).descriptor).st_nlink > 0
 
 
+def test_what_was_removed_after_it_was_closed_is_made_again(tmp_path: Path) -> None:
+    found = Directories(tmp_path)
+    found.make(STEPS, nothing)
+    found.close()
+    for depth in (3, 2, 1):
+        tmp_path.joinpath(*STEPS[:depth]).rmdir()
+    assert path_of(found.make(STEPS, nothing).descriptor) == str(tmp_path.joinpath(*STEPS))
+
+
 def test_links_are_not_followed_at_any_step(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     (outside / "8a" / "3b").mkdir(parents=True)

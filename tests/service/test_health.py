@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from service.health import StorageProbe
-from tests.service.harness import Api, running_api
+from service.threads import Threads
+from tests.service.harness import LIVENESS_SECONDS, Api, running_api
 
 
 @pytest.mark.parametrize("path", ["/healthcheck", "/health", "/health/live"])
@@ -80,3 +81,28 @@ def test_the_answer_is_kept_for_a_while() -> None:
 
     asyncio.run(main())
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(("size", "hanging", "ready"), [(8, 1, True), (8, 2, False), (3, 1, False), (1, 1, False)])
+def test_calls_that_hang_count_once_they_hold_a_quarter_of_the_threads(size: int, hanging: int, ready: bool) -> None:
+    async def main() -> None:
+        go_on = threading.Event()
+        idle, pool = Threads("idle", size), Threads("test", size, bound_seconds=0.01)
+        storage = StorageProbe(lambda: None, keep_seconds=0)
+        storage.watch(idle, pool)
+        assert await storage.reason() is None
+        calls = [pool.start(go_on.wait, LIVENESS_SECONDS) for _ in range(hanging)]
+        while pool.hanging < hanging:
+            await asyncio.sleep(0.01)
+        reason = await storage.reason()
+        assert reason == (None if ready else f"calls to the storage hang in {hanging} of {size} threads")
+        go_on.set()
+        while pool.hanging:
+            await asyncio.sleep(0.01)
+        assert await storage.reason() is None
+        await asyncio.gather(*calls, return_exceptions=True)
+        storage.close()
+        pool.close(wait=False)
+        idle.close(wait=False)
+
+    asyncio.run(main())

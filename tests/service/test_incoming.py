@@ -67,6 +67,26 @@ def test_a_process_that_runs_on_removes_them_too_a_minute_later(tmp_path: Path) 
     assert mine.exists()
 
 
+@pytest.mark.parametrize("step", ["mkdir", "open", "unlink", "rmdir", "scandir"])
+@pytest.mark.parametrize("number", range(3))
+def test_a_start_that_is_killed_at_any_step_leaves_nothing_that_stays(tmp_path: Path, step: str, number: int) -> None:
+    code = (
+        "import itertools, os, signal, sys; from pathlib import Path; from service.incoming import Incoming; "
+        "step, number, calls = sys.argv[2], int(sys.argv[3]), itertools.count(); "
+        "sys.addaudithook(lambda name, given: name == f'os.{step}'.replace('os.open', 'open') "
+        "and 'incoming' in str(given[0]) and next(calls) == number and os.kill(os.getpid(), signal.SIGKILL)); "
+        "Incoming(Path(sys.argv[1])).prepare()"
+    )
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), step, str(number)], env=env, timeout=20)
+    parts = Incoming(tmp_path)
+    parts.prepare()
+    pass_by(tmp_path, incoming.DEAD_SECONDS + 1)
+    parts.beat()
+    parts.close()
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
 def test_two_that_clean_at_the_same_time_are_no_error(tmp_path: Path) -> None:
     stores = [Incoming(tmp_path) for _ in range(2)]
     for parts in stores:

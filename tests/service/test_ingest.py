@@ -2,19 +2,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
 from starlette.requests import ClientDisconnect
 
-from service.errors import Stalled
+from service.errors import Problem, Stalled
 from service.ingest import BODY_BYTES, IngestRoutes
 from service.memory import MemoryParameter
 from service.queues import BATCH_BYTES
 from service.sender import Sender
 from service.threads import Threads
 from service.tokens import Tokens
-from tests.service.harness import PROBLEM, TOKEN, Api
+from tests.service.harness import LIVENESS_SECONDS, PROBLEM, TOKEN, Api
 
 DATA = {"email_timestream": 1749465045, "hello": "world"}
 
@@ -159,7 +160,21 @@ def test_a_rotated_token_works_without_a_restart(api: Api) -> None:
     assert ingest(api, {"token": TOKEN, "data": DATA}).status_code == 202
 
 
-def exchange(api: Api, *messages: dict[str, Any], stall_seconds: float = 30) -> list[dict[str, Any]]:
+def test_a_large_body_is_read_like_a_small_one(api: Api) -> None:
+    data = {**DATA, "n": [1] * 100_000}
+    assert ingest(api, {"token": TOKEN, "data": data}).status_code == 202
+    assert ingest(api, {"token": TOKEN, **data}, "/submit").status_code == 202
+    headers = {b"Content-Type": b"application/json", **api.authorization}
+    assert api.client.post("/ingest", content=json.dumps({"data": data}).encode(), headers=headers).status_code == 202
+    assert [json.loads(body) for body in bodies(api)] == [data] * 3
+    assert ingest(api, {"token": "wrong", "data": data}).status_code == 401
+    answer = ingest(api, {"token": TOKEN, "data": {**data, "email_timestream": None}})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "data.email_timestream")
+    assert ingest(api, b"[" * 100_000).json()["type"] == "urn:problem:not-json"
+    assert len(bodies(api)) == 0
+
+
+def exchange(api: Api, *messages: dict[str, Any], **bounds: Any) -> list[dict[str, Any]]:
     """What /ingest sends, or raises, to a client that sends ``messages`` and then nothing more."""
     sent: list[dict[str, Any]] = []
     left = list(messages)
@@ -177,7 +192,7 @@ def exchange(api: Api, *messages: dict[str, Any], stall_seconds: float = 30) -> 
     tokens.load()
 
     async def main() -> None:
-        (route, _) = IngestRoutes(Sender(api.queue, threads), tokens, stall_seconds=stall_seconds).routes()
+        (route, _) = IngestRoutes(Sender(api.queue, threads), tokens, **bounds).routes()
         scope = {
             "type": "http",
             "method": "POST",
@@ -210,3 +225,135 @@ def test_a_client_that_vanishes_queues_nothing(api: Api) -> None:
     with pytest.raises(ClientDisconnect):
         exchange(api, {"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"})
     assert len(api.queue) == 0
+
+
+def test_a_body_that_trickles_for_too_long_is_given_up(api: Api) -> None:
+    trickle = {"type": "http.request", "body": b" ", "more_body": True}
+    with pytest.raises(Stalled, match="did not end within 0 s"):
+        exchange(api, trickle, trickle, body_seconds=0)
+
+
+class Clients:
+    """Clients of one /ingest that send their bodies piece by piece."""
+
+    def __init__(self, api: Api, parameter: MemoryParameter | None = None, **bounds: Any) -> None:
+        self._threads = Threads("test", 1)
+        tokens = Tokens(parameter or MemoryParameter(TOKEN), self._threads)
+        tokens.load()
+        (self._route, _) = IngestRoutes(Sender(api.queue, self._threads), tokens, **bounds).routes()
+
+    def begin(self, *pieces: bytes) -> tuple[asyncio.Queue[Any], asyncio.Task[int]]:
+        """A client that has sent ``pieces``: where to put what it sends next, and the status that it gets."""
+        messages: asyncio.Queue[Any] = asyncio.Queue()
+        for piece in pieces:
+            messages.put_nowait(piece_of(piece))
+        return messages, asyncio.create_task(self._serve(messages))
+
+    async def _serve(self, messages: asyncio.Queue[Any]) -> int:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/ingest", "headers": [JSON]}
+        try:
+            await self._route.handle({**scope, **self._route.matches(scope)[1]}, messages.get, send)
+        except Problem as problem:
+            assert problem.status != 503 or int(problem.headers["Retry-After"]) > 0
+            return problem.status
+        return int(sent[0]["status"])
+
+    def close(self) -> None:
+        self._threads.close(wait=False)
+
+
+JSON = (b"content-type", b"application/json")
+
+
+def piece_of(body: bytes, more: bool = True) -> dict[str, Any]:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+def body_of(size: int, token: str = TOKEN) -> bytes:
+    body = json.dumps({"token": token, "data": {**DATA, "x": ""}}).encode()
+    return body.replace(b'"x": ""', b'"x": "%s"' % (b"x" * (size - len(body))))
+
+
+def test_bodies_under_way_take_no_more_than_they_may_together_and_small_ones_still_pass(api: Api) -> None:
+    async def main() -> None:
+        clients = Clients(api, gathered_bytes=2_000_000)
+        large = body_of(500_000)
+        held = [clients.begin(large[:-1]) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        # There is room for 1,500,000 bytes of large bodies.
+        assert await clients.begin(large[:-1])[1] == 503
+        small = body_of(60_000)
+        for _ in range(2):
+            messages, answer = clients.begin(small[:100], small[100:-1])
+            messages.put_nowait(piece_of(small[-1:], more=False))
+            assert await answer == 202
+        filling = [clients.begin(small[:-1]) for _ in range(8)]
+        assert await clients.begin(small[:-1])[1] == 503
+        for messages, answer in [*filling, *held]:
+            messages.put_nowait(piece_of(b"}", more=False))
+            assert await answer == 202
+        clients.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        (piece_of(b"}", more=False), 202),
+        (piece_of(b"!", more=False), 400),
+        (piece_of(b"x" * BODY_BYTES), 413),
+        ({"type": "http.disconnect"}, None),
+    ],
+)
+def test_a_body_that_has_ended_in_any_way_makes_room(api: Api, end: dict[str, Any], expected: int | None) -> None:
+    async def main() -> None:
+        clients = Clients(api, gathered_bytes=800_000)
+        for _ in range(3):
+            messages, answer = clients.begin(body_of(500_000)[:-1])
+            messages.put_nowait(end)
+            if expected is None:
+                with pytest.raises(ClientDisconnect):
+                    await answer
+            else:
+                assert await answer == expected
+        clients.close()
+
+    asyncio.run(main())
+
+
+def test_a_large_body_counts_until_its_client_is_known(api: Api) -> None:
+    async def main() -> None:
+        parameter = SlowParameter(TOKEN)
+        clients = Clients(api, parameter, gathered_bytes=800_000)
+        messages, answer = clients.begin(body_of(500_000, token="unknown")[:-1])
+        messages.put_nowait(piece_of(b"}", more=False))
+        await asyncio.to_thread(parameter.asked.wait, LIVENESS_SECONDS)
+        assert await clients.begin(body_of(500_000)[:-1])[1] == 503
+        parameter.go_on.set()
+        assert await answer == 401
+        messages, answer = clients.begin(body_of(500_000)[:-1])
+        messages.put_nowait(piece_of(b"}", more=False))
+        assert await answer == 202
+        clients.close()
+
+    asyncio.run(main())
+
+
+class SlowParameter(MemoryParameter):
+    """Hangs when it is read for the second time, until it may go on."""
+
+    def __init__(self, value: str) -> None:
+        super().__init__(value)
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def get(self) -> str:
+        if self.reads:
+            self.asked.set()
+            assert self.go_on.wait(LIVENESS_SECONDS)
+        return super().get()

@@ -95,3 +95,8 @@ def test_a_link_to_a_directory_is_not_followed(tmp_path: Path, names: list[str])
 def test_an_empty_or_missing_store_has_no_files(tmp_path: Path) -> None:
     assert list(listing.walk(tmp_path)) == []
     assert list(listing.walk(tmp_path / "absent")) == []
+
+
+def test_a_store_that_can_not_be_read_is_an_error_and_no_empty_page(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="File name too long"):
+        list(listing.walk(tmp_path / ("x" * 300)))

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -54,3 +57,31 @@ def test_a_beat_makes_the_pulse_fresh_again(clock: Clock) -> None:
     assert not pulse.fresh
     pulse.beat()
     assert pulse.fresh
+
+
+def test_one_silent_pulse_among_many_is_503_and_named() -> None:
+    clock = Clock()
+    polls, deletes = Pulse(60, clock, name="polls"), Pulse(60, clock, name="deletes")
+    server = LivenessServer(free_port(), polls, deletes)
+    server.start()
+    url = f"http://127.0.0.1:{server.port}/health/live"
+    assert status(url) == 200
+    clock.now = 60
+    polls.beat()
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(url, timeout=5)
+    with caught.value as answer:
+        assert (answer.code, json.load(answer)["detail"]) == (503, "silent: deletes")
+    deletes.rest()
+    assert status(url) == 200
+    server.close()
+
+
+def test_a_pulse_that_rests_is_fresh_until_it_beats_again(clock: Clock) -> None:
+    pulse = Pulse(60, clock)
+    pulse.rest()
+    clock.now = 1000
+    assert pulse.fresh
+    pulse.beat()
+    clock.now = 1060
+    assert not pulse.fresh

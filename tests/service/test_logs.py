@@ -140,6 +140,45 @@ def test_a_reader_that_stops_reading_holds_nobody_up_and_is_told_what_it_missed(
     assert sum(line["lines"] for line in told) + content.count(b"x" * 100 + b"\n") >= 20_000
 
 
+def test_a_pipe_that_does_not_block_loses_no_line_to_a_slow_reader() -> None:
+    reader, end = os.pipe()
+    os.set_blocking(end, False)
+    writer = LineWriter(end)
+    for number in range(20_000):
+        writer.write(f"{number:0100}")
+    writer.close(timeout_seconds=0.1)  # the pipe is full: the rest waits in the thread
+    content = b""
+    while content.count(b"\n") < 20_000:
+        content += os.read(reader, 65536)
+    writer.close()
+    os.close(end)
+    os.close(reader)
+    assert [int(line) for line in content.splitlines()] == list(range(20_000))
+
+
+def test_lines_that_could_not_be_written_are_counted_and_told_of() -> None:
+    stdout = os.open("/dev/full", os.O_WRONLY)
+    writer = LineWriter(stdout)
+    for dropped in (3, 6):
+        for _ in range(3):
+            writer.write("lost")
+        wait_until(partial(_has_dropped, writer, dropped))
+    reader, end = os.pipe()
+    os.dup2(end, stdout)
+    os.close(end)
+    writer.write("kept")
+    writer.close()
+    os.close(stdout)
+    with os.fdopen(reader) as pipe:
+        kept, told = pipe.read().splitlines()
+    assert kept == "kept"
+    assert json.loads(told)["lines"] == 6
+
+
+def _has_dropped(writer: LineWriter, lines: int) -> bool:
+    return writer.dropped == lines
+
+
 def test_a_reader_that_has_gone_is_no_error() -> None:
     reader, end = os.pipe()
     os.close(reader)

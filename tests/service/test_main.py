@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.__main__ import main
-from tests.service.harness import ROOT
+from tests.service.harness import ROOT, free_port, measured
 
 
 @pytest.mark.parametrize("arguments", [[], ["serve"], ["api", "worker"]])
@@ -18,7 +18,7 @@ def test_a_wrong_command_line_is_explained(arguments: list[str], capsys: pytest.
 
 @pytest.mark.parametrize("command", ["api", "worker", "sweep"])
 def test_a_start_without_configuration_names_every_variable(command: str) -> None:
-    env = {"PYTHONPATH": str(ROOT), "PORT": "x"}
+    env = {"PYTHONPATH": str(ROOT), "PORT": "x", **measured()}
     done = subprocess.run(
         [sys.executable, "-m", "service", command], env=env, capture_output=True, text=True, timeout=20
     )
@@ -30,7 +30,14 @@ def test_a_start_without_configuration_names_every_variable(command: str) -> Non
 
 
 def test_a_sweep_as_a_process_exits_with_0(tmp_path: Path) -> None:
-    env = {"PYTHONPATH": str(ROOT), "AWS_REGION": "us-east-1", "FILES_DIR": str(tmp_path)}
+    env = {"PYTHONPATH": str(ROOT), "AWS_REGION": "us-east-1", "FILES_DIR": str(tmp_path), **measured()}
     done = subprocess.run([sys.executable, "-m", "service", "sweep"], env=env, capture_output=True, timeout=20)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.count(b"\n") == 1
+
+
+def test_a_check_as_a_process_exits_with_1_when_nobody_answers() -> None:
+    env = {"PYTHONPATH": str(ROOT), "PORT": str(free_port()), **measured()}
+    done = subprocess.run([sys.executable, "-m", "service", "check"], env=env, capture_output=True, timeout=20)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"no answer from 127.0.0.1" in done.stderr

@@ -28,7 +28,9 @@ def test_members_are_those_of_the_object_as_they_were_written(
         if not isinstance(value, dict | list):
             assert members.written[name] == json.dumps(value, ensure_ascii=ascii_only)
         if isinstance(value, str):
-            assert members.values[name] == value and not isinstance(members.values[name], payload.Number)
+            assert members.values[name] == value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            assert members.values[name] == json.dumps(value).encode()
 
 
 @given(st.dictionaries(st.text(), JSON))
@@ -134,6 +136,15 @@ def test_what_is_no_time_is_refused_by_its_field(written: str) -> None:
         payload.nested_data(data_with_time(written))
     assert caught.value.members["errors"][0]["field"] == "data.email_timestream"  # type: ignore[index]
     assert written in caught.value.detail
+
+
+@pytest.mark.parametrize("written", ['["x", 1.5]', '{"n": [1, {}]}', '"' + "é" * 100 + '"', "1" * 1000])
+def test_what_is_no_time_is_shown_in_short(written: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        payload.nested_data(data_with_time(written))
+    shown = caught.value.detail.partition(": is ")[2].partition("; allowed")[0]
+    assert shown[0] == written[0] and "…" in shown
+    assert len(shown) <= 81
 
 
 def test_a_missing_time_is_refused_by_its_field() -> None:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 
 import pytest
 
+from service.liveness import SILENCE_SECONDS
 from service.memory import MemoryQueue
 from service.queues import Failed, Incoming, Outgoing
 from service.visibility import Holder
-from tests.service.harness import wait_until
+from tests.service.harness import LIVENESS_SECONDS, wait_until
 
 
 class Clock:
@@ -149,3 +151,28 @@ def test_renewals_that_fail_for_some_are_tried_again_for_those(queue: MemoryQueu
     holder.renew()
     holder.renew()
     assert sorted(queue.hidden) == sorted((message.message_id, 30) for message in messages)
+
+
+def test_a_renewal_that_hangs_lets_the_pulse_go_silent(queue: MemoryQueue, clock: Clock) -> None:
+    hangs, go_on = threading.Event(), threading.Event()
+
+    class Hanging(MemoryQueue):
+        def hide(self, messages: Sequence[Incoming], seconds: int) -> list[Failed]:
+            hangs.set()
+            assert go_on.wait(LIVENESS_SECONDS)
+            return []
+
+    holder = Holder(Hanging(), 1, clock=clock)
+    holder.start()
+    for _ in range(3):
+        clock.now += SILENCE_SECONDS
+        wait_until(lambda: holder.pulse.fresh)
+    (message,) = receive(queue, 1)
+    holder.hold(message)
+    clock.now += 1
+    assert hangs.wait(LIVENESS_SECONDS)
+    clock.now += SILENCE_SECONDS
+    assert not holder.pulse.fresh
+    go_on.set()
+    wait_until(lambda: holder.pulse.fresh)
+    holder.close()

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from service.metrics import Metrics
 from service.queues import Failed, Incoming, Outgoing, QueueAway
 from service.worker import Worker
 from tests.service.conftest import Aws
-from tests.service.harness import Process, started, wait_until
+from tests.service.harness import LIVENESS_SECONDS, Process, started, wait_until
+from tests.service.serving import serving
 
 
 @contextlib.contextmanager
@@ -138,6 +140,16 @@ def test_an_unexpected_failure_gives_the_message_back_and_the_worker_goes_on() -
     assert len(queue.hidden) == 1
 
 
+def test_polls_renewals_and_every_deleting_thread_have_a_pulse() -> None:
+    queue, bucket = MemoryQueue(), MemoryBucket()
+    with working(queue, bucket) as worker:
+        names = [pulse.name for pulse in worker.pulses]
+        assert len(set(names)) == 3 and len(names) == 2 + worker_module.DELETING_THREADS
+        # Resting ones are as fresh as can be, the others beat.
+        wait_until(lambda: sum(pulse.age_seconds < 0 for pulse in worker.pulses) == worker_module.DELETING_THREADS)
+        assert all(pulse.fresh for pulse in worker.pulses)
+
+
 def test_retries_wait_longer_each_time_and_never_longer_than_the_limit() -> None:
     seconds = [worker_module._retry_seconds(count) for count in range(1, 40)]
     assert 15 <= seconds[0] <= 30
@@ -169,6 +181,25 @@ def test_no_message_is_taken_without_room_for_it() -> None:
         go_on.set()
         wait_until(lambda: len(queue) == 9)
     assert most == 3
+
+
+def test_a_worker_whose_hands_are_full_still_has_a_pulse() -> None:
+    queue, bucket = MemoryQueue(), MemoryBucket()
+    go_on = threading.Event()
+
+    def slow(_: str) -> None:
+        assert go_on.wait(LIVENESS_SECONDS)
+
+    bucket.fail = slow
+    fill(queue, 2)
+    with working(queue, bucket, concurrency=1) as worker:
+        polls = worker.pulses[0]
+        wait_until(lambda: worker.in_work == 1)
+        for _ in range(2):
+            wait_until(lambda: polls.age_seconds > 0.5)
+            wait_until(lambda: polls.age_seconds < 0.5)
+        assert worker.in_work == 1
+        go_on.set()
 
 
 def test_a_long_job_keeps_its_message_hidden() -> None:
@@ -284,6 +315,46 @@ def test_a_process_stores_json_under_the_day_of_sending_and_exits_with_0(
     attributes = aws.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])["Attributes"]
     assert attributes["ApproximateNumberOfMessages"] == attributes["ApproximateNumberOfMessagesNotVisible"] == "0"
     assert [line["message"] for line in process.lines()] == ["starting", "stored", "stopped"]
+
+
+def test_a_process_with_an_agent_asks_for_protection_while_it_works(
+    aws: Aws, queue_url: str, worker_env: dict[str, str], tmp_path: Path
+) -> None:
+    asked: list[bool] = []
+    go_on = threading.Event()
+
+    class Agent(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append(content["ProtectionEnabled"])
+            body = json.dumps({"protection": {"ProtectionEnabled": asked[-1]}}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    class SlowS3(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            assert go_on.wait(LIVENESS_SECONDS)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with serving(Agent) as agent, serving(SlowS3) as s3:
+        env = {**worker_env, "ECS_AGENT_URI": f"{agent}/api/1", "AWS_ENDPOINT_URL_S3": s3}
+        with started("worker", env, tmp_path / "log") as process:
+            aws.client("sqs").send_message(QueueUrl=queue_url, MessageBody="{}")
+            wait_until(lambda: asked == [True])
+            go_on.set()
+            assert process.stop() == 0
+            assert process.lines()[-1]["message"] == "stopped"
 
 
 def test_an_unparsable_message_reaches_the_dead_letter_queue(aws: Aws, queue_url: str, process: Process) -> None:
