@@ -8,9 +8,10 @@ from starlette.types import Receive, Scope, Send
 
 from service.conditions import Span
 from service.plain import RawHeaders
-from service.sendfile import FileBody, FileTransport, file_transport
+from service.sendfile import FileBody
 from service.storage import StoredFile
 from service.threads import Threads
+from service.transport import FileTransport, file_transport
 
 # A piece is read at once, the larger the faster, and up to two of each download are in memory. All downloads together
 # hold about so much, whether they are few and fast or many and slow.
@@ -49,14 +50,19 @@ async def download(
     scope: Scope,
     receive: Receive,
     send: Send,
+    *,
+    stall_seconds: float,
 ) -> None:
-    """Sends ``span`` of ``file`` and closes the file: without a copy where the connection can, else through memory."""
+    """Sends ``span`` of ``file`` and closes the file: without a copy where the connection can, else through memory.
+
+    A client that takes nothing for ``stall_seconds`` loses the connection.
+    """
     transport = file_transport(scope)
     try:
         if transport is None:
             await _through_memory(file, span, threads, downloads, status, headers, receive, send)
         else:
-            await _without_copy(file, span, threads, status, headers, transport, send)
+            await _without_copy(file, span, threads, status, headers, transport, send, stall_seconds)
     finally:
         if not file.closed:
             threads.forget(file.close)
@@ -70,6 +76,7 @@ async def _without_copy(
     headers: RawHeaders,
     transport: FileTransport,
     send: Send,
+    stall_seconds: float,
 ) -> None:
     if span.start:
         # A file that can't be read is still told as an error. Opening it has read from its start and from its end.
@@ -81,7 +88,7 @@ async def _without_copy(
         stop = min(position + SLICE_BYTES, span.stop)
         body = FileBody(file, Span(position, stop), is_last=stop == span.stop)
         await send({"type": "http.response.body", "body": body, "more_body": True})
-        if not await body.sent(threads):
+        if not await body.sent(threads, stall_seconds):
             return
         position = stop
     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -39,6 +39,7 @@ from service.lifecycle import Lifecycle
 from service.logs import Lines, clock
 from service.metrics import Metrics
 from service.threads import CallHangs, PoolClosed
+from service.transport import FileTransport, file_transport
 
 LINGER_SECONDS = 2.0
 # So much of a refused body is read and dropped without closing the connection.
@@ -94,6 +95,8 @@ class Edge:
             await exchange.answer(answer)
         finally:
             exchange.end(error)
+            if exchange.transport is not None:
+                exchange.transport.end_request()
 
 
 class _Exchange:
@@ -113,6 +116,7 @@ class _Exchange:
         "_trace",
         "request_id",
         "status",
+        "transport",
         "unknown_coding",
     )
 
@@ -150,12 +154,18 @@ class _Exchange:
                     self.unknown_coding = value.decode("latin-1")
         self.request_id = self.request_id or f"{_random.getrandbits(128):032x}"
         scope.setdefault("state", {})["request_id"] = self.request_id
+        self.transport = file_transport(scope)
+        if self.transport is not None:
+            self.transport.begin_request(has_body=not self._body_ended)
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
             self._bytes_in += len(message.get("body", b""))
-            self._body_ended = not message.get("more_body", False)
+            if not message.get("more_body", False):
+                self._body_ended = True
+                if self.transport is not None:
+                    self.transport.expects_head = True
         else:
             self._body_ended = True
         return message
@@ -163,6 +173,8 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if not self._body_ended and self.transport is not None:
+                self._count_taken(self.transport)
             headers = [*message["headers"], (b"x-request-id", self.request_id.encode())]
             if not self._body_ended:
                 # A client that has stalled is not about to send what would reset the connection.
@@ -186,6 +198,8 @@ class _Exchange:
 
     def end(self, error: BaseException | None) -> None:
         """Logs and counts."""
+        if self.transport is not None and not self._body_ended:
+            self._count_taken(self.transport)
         route = getattr(self._scope.get("route"), "path", None)
         milliseconds = (time.perf_counter() - self._began) * 1000
         self._edge.metrics.request(
@@ -223,6 +237,12 @@ class _Exchange:
             f'"method": {_as_json(self._scope["method"])}, "status": {self.status}, "bytes_in": {self._bytes_in}, '
             f'"bytes_out": {self._bytes_out}, "ms": {milliseconds:.2f}}}'
         )
+
+    def _count_taken(self, transport: FileTransport) -> None:
+        """Counts what was received past ``receive``."""
+        taken, all_taken = transport.count_taken()
+        self._bytes_in += taken
+        self._body_ended = all_taken
 
     def _has_much_unread(self) -> bool:
         return self._declared is None or self._declared - self._bytes_in > SMALL_BODY_BYTES

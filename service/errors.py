@@ -13,6 +13,7 @@
     ├── UnsupportedMediaType  415     urn:problem:unsupported-media-type
     ├── RangeNotSatisfiable   416     urn:problem:range-not-satisfiable
     ├── Invalid               422     urn:problem:invalid
+    ├── HeadTooLarge          431     urn:problem:head-too-large
     ├── InternalError         500     urn:problem:internal-error
     ├── NotImplementedCoding  501     urn:problem:not-implemented
     ├── Unavailable           503     urn:problem:unavailable
@@ -104,6 +105,10 @@ class Invalid(Problem):
 
     def __init__(self, field: str, detail: str) -> None:
         super().__init__(f"{field}: {detail}", errors=[{"field": field, "detail": detail}])
+
+
+class HeadTooLarge(Problem):
+    status, slug, title = 431, "head-too-large", "Request header fields too large"
 
 
 class InternalError(Problem):

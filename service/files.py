@@ -17,19 +17,22 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
-from service import digests, ids
+from service import digests, ids, rawbody
 from service.conditions import Span, check_preconditions, http_date, is_not_modified, select_span
 from service.downloads import Downloads, download
 from service.errors import BadRequest, DigestMismatch, NotFound, Problem, Stalled, TooLarge, Unavailable
 from service.heap import Heap
 from service.metrics import Metrics
+from service.peer import PeerGone
 from service.plain import RawHeaders, answer, answer_json, header, route
+from service.rawbody import RawBody
 from service.record import Record
 from service.settings import ApiSettings
 from service.stalls import Stalls
 from service.storage import DigestError, FileStore, Part, Stored, StoredFile
 from service.threads import Threads
 from service.tokens import Tokens, bearer
+from service.transport import file_transport
 
 PAGE_LIMIT = 1000
 # Received bytes are handed to a thread in pieces, and the next piece collects meanwhile. All uploads together hold no
@@ -128,7 +131,7 @@ class FileRoutes:
             raise Unavailable(f"{self._uploads} uploads are under way already; try again.", retry_after_seconds=2)
         self._uploads += 1
         try:
-            stored = await self._take(receive, part, declared, promised)
+            stored = await self._take(scope, receive, part, declared, promised)
         except DigestError as error:
             sent = digests.field(error.actual.hex())
             raise DigestMismatch(f"The content received hashes to {sent}; nothing was stored. Send it again.") from None
@@ -141,11 +144,14 @@ class FileRoutes:
             raise
         finally:
             self._uploads -= 1
-            if part.begun:
+            if not part.is_clean:
                 self._writers.forget(part.discard)
         await _created(send, stored, self._label)
 
-    async def _take(self, receive: Receive, part: Part, declared: int | None, promised: bytes | None) -> Stored:
+    async def _take(
+        self, scope: Scope, receive: Receive, part: Part, declared: int | None, promised: bytes | None
+    ) -> Stored:
+        transport = file_transport(scope) if declared is not None and declared > rawbody.LEAST_BYTES else None
         deadline = time.monotonic() + LONGEST_UPLOAD_SECONDS
         most = self._settings.files_max_bytes
         piece: list[bytes] = []
@@ -160,14 +166,19 @@ class FileRoutes:
                 raise TooLarge(f"The body has more than the {most} bytes allowed; nothing was stored.")
             piece.append(chunk)
             in_piece += len(chunk)
+            # Not held on to while the next one is waited for, which a slow client may make long.
+            chunk = b""
+            if transport is not None and more:
+                assert declared is not None
+                if declared - received >= rawbody.LEAST_BYTES:
+                    return await self._take_raw(transport.take(declared - received), part, piece, promised, deadline)
+                transport = None
             if more and in_piece >= min(LARGEST_PIECE_BYTES, PIECES_BYTES // self._uploads):
                 if writing is not None:
                     await writing
                 part.begun = True
                 writing = self._writers.start(part.write, piece)
                 piece, in_piece = [], 0
-            # Not held on to while the next one is waited for, which a slow client may make long.
-            chunk = b""
         if declared is not None and received != declared:
             raise BadRequest(f"The body has {received} bytes, Content-Length says {declared}; nothing was stored.")
         if writing is not None:
@@ -175,16 +186,44 @@ class FileRoutes:
         part.begun = True
         return await self._writers.start(part.publish, piece, promised)
 
+    async def _take_raw(
+        self, body: RawBody, part: Part, piece: list[bytes], promised: bytes | None, deadline: float
+    ) -> Stored:
+        part.begun = True
+        left, heard = body.left, time.monotonic()
+        try:
+            while (stored := await self._writers.start(_fill, part, body, piece, promised)) is None:
+                now = time.monotonic()
+                self._check_deadline(now, deadline)
+                if body.left < left:
+                    left, heard = body.left, now
+                elif now - heard >= self._stalls.seconds:
+                    raise self._stalled()
+                # So often, a slow client's bytes are looked for, few as they may be.
+                await body.arrival(self._stalls.seconds / 4)
+        except PeerGone:
+            await body.end()
+            raise ClientDisconnect from None
+        finally:
+            body.stop()
+        return stored
+
+    def _stalled(self) -> Stalled:
+        return Stalled(f"Nothing arrived for {self._stalls.seconds:g} s; nothing was stored.")
+
+    def _check_deadline(self, now: float, deadline: float) -> None:
+        if now > deadline:
+            hours = LONGEST_UPLOAD_SECONDS // 3600
+            raise Stalled(f"The body did not end within {hours} hours; nothing was stored.")
+
     async def _receive(self, receive: Receive, deadline: float) -> tuple[bytes, bool]:
         try:
             message = await self._stalls.receive(receive)
         except TimeoutError:
-            raise Stalled(f"Nothing arrived for {self._stalls.seconds:g} s; nothing was stored.") from None
+            raise self._stalled() from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        if time.monotonic() > deadline:
-            hours = LONGEST_UPLOAD_SECONDS // 3600
-            raise Stalled(f"The body did not end within {hours} hours; nothing was stored.")
+        self._check_deadline(time.monotonic(), deadline)
         return message.get("body", b""), message.get("more_body", False)
 
     async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -230,7 +269,11 @@ class FileRoutes:
                 await answer(send, status, headers, content if status == 200 else content[span.start : span.stop])
                 self._release(file)
             else:
-                await download(file, span, self._readers, self._downloads, status, headers, scope, receive, send)
+                stall_seconds = self._settings.files_stall_seconds
+                await download(
+                    *(file, span, self._readers, self._downloads, status, headers, scope, receive, send),
+                    stall_seconds=stall_seconds,
+                )
         finally:
             self._downloads.under_way -= 1
 
@@ -252,6 +295,16 @@ class FileRoutes:
         except OSError as error:
             raise _missing(error, file_id) from error
         await answer(send, 204, [])
+
+
+def _fill(part: Part, body: RawBody, piece: list[bytes], promised: bytes | None) -> Stored | None:
+    """Stores what has arrived; all of it, if nothing more is to come. For a thread."""
+    if piece:
+        part.write(piece)
+        # A slow client's request would hold on to it.
+        piece.clear()
+    last = body.receive(lambda view: part.write((view,)))
+    return None if last is None else part.publish((last,), promised)
 
 
 def _missing(error: OSError, file_id: str) -> Exception:

@@ -7,9 +7,11 @@ requests. Then the listener closes, requests under way get the rest of the stop 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
+import resource
 import time
 from types import FrameType
 
@@ -21,7 +23,6 @@ from service.aws import Clients, error_code
 from service.lifecycle import Lifecycle
 from service.metrics import Metrics
 from service.queues import SqsOutbox
-from service.sendfile import FileSendingProtocol
 from service.settings import ApiSettings
 from service.storage import FileStore
 from service.threads import Threads
@@ -64,6 +65,7 @@ class DrainingServer(uvicorn.Server):
 def run_api(settings: ApiSettings) -> int:
     """Serves until SIGTERM. Returns the exit code: 0 after a clean stop, 1 if it could not start."""
     lines = logs.configure(settings.log_level)
+    _allow_descriptors()
     store = FileStore(settings.files_dir)
     try:
         store.prepare()
@@ -98,7 +100,7 @@ def run_api(settings: ApiSettings) -> int:
         host="0.0.0.0",
         port=settings.port,
         loop="uvloop",
-        http=FileSendingProtocol,
+        http="service.protocol:HttpProtocol",
         ws="none",
         lifespan="on",
         log_config=None,
@@ -118,6 +120,13 @@ def run_api(settings: ApiSettings) -> int:
     reporter.close()
     _log.info("stopped")
     return 0
+
+
+def _allow_descriptors() -> None:
+    """As many as this process may have: a slow upload takes three, and many systems let a process begin with 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # where no limit means another one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _graceful_seconds(settings: ApiSettings) -> int:

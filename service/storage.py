@@ -26,7 +26,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +132,11 @@ class FileStore:
         self._publishing = 0
         self._link_seconds = 0.0
 
+    @property
+    def is_local(self) -> bool:
+        """Whether a change of a directory costs no round trip, going by the last upload."""
+        return self._link_seconds <= SLOW_LINK_SECONDS
+
     def prepare(self) -> None:
         """Makes ready for uploads, and removes the parts of processes that were killed.
 
@@ -199,7 +204,7 @@ class FileStore:
         """
         with self._lock:
             self._publishing += 1
-            spread = self._publishing > SPREAD_FROM and self._link_seconds > SLOW_LINK_SECONDS
+            spread = self._publishing > SPREAD_FROM and not self.is_local
         try:
             return self._publish(part, descriptor, self._ids.next(spread=spread))
         finally:
@@ -311,12 +316,12 @@ class Part:
         self._hash = hashlib.sha256()
         self._size = 0
 
-    def write(self, chunks: Iterable[bytes]) -> None:
+    def write(self, chunks: Iterable[bytes | memoryview]) -> None:
         """Appends ``chunks``. Raises OSError, or PartLost after ``abandon``."""
         with self._lock:
             self._append(chunks, b"")
 
-    def publish(self, chunks: Iterable[bytes], sha256: bytes | None = None) -> Stored:
+    def publish(self, chunks: Iterable[bytes | memoryview], sha256: bytes | None = None) -> Stored:
         """Appends ``chunks``, makes everything durable and gives it its name.
 
         ``sha256`` is what the content must hash to, if anything was promised. Raises DigestError, OSError or PartLost;
@@ -335,9 +340,16 @@ class Part:
             self._store.sync(self._descriptor)
             if self._abandoned:
                 raise PartLost
-            # The rest is left to ``discard``: after a sync nothing of it can fail, and it is two more round trips.
             self._file_id = self._store.publish(self._path, self._descriptor)
+            # On a network file system this is left for after the answer: two more round trips, of which nothing depends.
+            if self._store.is_local and not self._abandoned:
+                self._close()
             return Stored(self._file_id, content)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether there is nothing to discard."""
+        return not self.begun or (self._ended and not self._abandoned)
 
     def abandon(self) -> None:
         """Says that nobody will hear whether this is stored: what a step that hangs now stores later is not kept."""
@@ -346,20 +358,23 @@ class Part:
     def discard(self) -> None:
         """Closes the part and removes it if it isn't stored; if ``abandon`` was called, the stored file too."""
         with self._lock:
-            self._ended = True
-            descriptor, self._descriptor = self._descriptor, -1
-            if descriptor >= 0:
-                _close(descriptor)
-            if self._path:
-                path, self._path = self._path, ""
-                self._store.incoming.release(self._slot)
-                with contextlib.suppress(OSError):
-                    Path(path).unlink()
+            self._close()
             if self._file_id is not None and self._abandoned:
                 with contextlib.suppress(OSError):
                     self._store.remove(self._file_id)
 
-    def _append(self, chunks: Iterable[bytes], end: bytes, *, hashed: bool = False) -> None:
+    def _close(self) -> None:
+        self._ended = True
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            _close(descriptor)
+        if self._path:
+            path, self._path = self._path, ""
+            self._store.incoming.release(self._slot)
+            with contextlib.suppress(OSError):
+                Path(path).unlink()
+
+    def _append(self, chunks: Iterable[bytes | memoryview], end: bytes, *, hashed: bool = False) -> None:
         if self._abandoned or self._ended:
             raise PartLost
         if self._descriptor < 0:
@@ -465,20 +480,20 @@ def _close(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def _write(descriptor: int, pieces: Iterable[bytes]) -> None:
+def _write(descriptor: int, pieces: Iterable[bytes | memoryview]) -> None:
     """Writes ``pieces`` one after the other, small ones together: each call is a round trip."""
-    together: list[bytes] = []
+    together: list[bytes | memoryview] = []
     size = 0
     for piece in pieces:
         if size + len(piece) > WRITE_BYTES:
-            _write_all(descriptor, b"".join(together))
+            _write_all(descriptor, together)
             together, size = [], 0
         together.append(piece)
         size += len(piece)
-    _write_all(descriptor, together[0] if len(together) == 1 else b"".join(together))
+    _write_all(descriptor, together)
 
 
-def _write_all(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
+def _write_all(descriptor: int, pieces: Sequence[bytes | memoryview]) -> None:
+    view = memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces))
     while view:
         view = view[os.write(descriptor, view[:WRITE_BYTES]) :]

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import settings
 from moto.server import ThreadedMotoServer
 
 from tests.service.harness import TOKEN, Api, running_api
+from tests.service.live_api import LoopName, Served, live_api
 from tests.service.seen import Witness
 
 # No deadline: how long an example takes says more about the machine than about the code. No folder of examples either.
@@ -24,6 +26,24 @@ settings.load_profile("service")
 def api(tmp_path: Path) -> Iterator[Api]:
     with running_api(tmp_path) as found:
         yield found
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop_name(request: pytest.FixtureRequest) -> LoopName:
+    found: LoopName = request.param
+    return found
+
+
+@pytest.fixture
+def serve(tmp_path: Path, loop_name: LoopName) -> Iterator[Callable[..., Served]]:
+    """Makes servers, in this process and on a thread each; all are stopped, and must stop, at the end."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **changes: stack.enter_context(live_api(tmp_path / "files", loop_name, **changes))
+
+
+@pytest.fixture
+def served(serve: Callable[..., Served]) -> Served:
+    return serve()
 
 
 @pytest.fixture(autouse=True)

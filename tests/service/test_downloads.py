@@ -14,10 +14,12 @@ from starlette.types import Message
 from service.conditions import Span
 from service.downloads import INLINE_BYTES, PIECE_BYTES, PIECES_BYTES, Downloads, download
 from service.record import DamagedFile, Record
-from service.sendfile import FileBody, FileTransport
+from service.sendfile import FileBody
 from service.storage import StoredFile
 from service.threads import Threads
+from service.transport import FileTransport
 
+STALL_SECONDS = 30.0
 CONTENT = os.urandom(5 * PIECE_BYTES[1] // 2)
 
 
@@ -63,7 +65,10 @@ def _run(work: Callable[[Threads], Coroutine[Any, Any, None]]) -> None:
 
 
 async def _download(file: StoredFile, span: Span, threads: Threads, request: _Request) -> None:
-    await download(file, span, threads, Downloads(), 200, [], request.scope, request.receive, request.send)
+    await download(
+        *(file, span, threads, Downloads(), 200, [], request.scope, request.receive, request.send),
+        stall_seconds=STALL_SECONDS,
+    )
 
 
 @pytest.mark.parametrize("start", [0, 1, PIECE_BYTES[1], len(CONTENT) - 1])

@@ -10,135 +10,43 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import IncompleteRead
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import pytest
 import uvicorn
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from service.app import create_app
 from service.conditions import Span
 from service.downloads import INLINE_BYTES, SLICE_BYTES
-from service.memory import MemoryParameter, MemoryQueue
+from service.peer import CALL_BYTES, VISIT_SECONDS
+from service.protocol import HttpProtocol
 from service.record import DamagedFile, Record
-from service.sendfile import CALL_BYTES, VISIT_SECONDS, FileBody, FileSendingProtocol, FileTransport, file_transport
-from service.storage import FileStore, StoredFile
+from service.sendfile import FileBody
+from service.storage import StoredFile
 from service.threads import Threads
-from service.tokens import Tokens
+from service.transport import FileTransport, file_transport
 from tests.service.file_server import check_whole, path_of
-from tests.service.harness import LIVENESS_SECONDS, TOKEN, settings, wait_until
+from tests.service.harness import LIVENESS_SECONDS, wait_until
+from tests.service.live_api import LoopName, Served, descriptors, errors, live_api, requests, sockets
 from tests.service.raw_http import Answer, Connection, head
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 MIB = 1024 * 1024
+STALL_SECONDS = 30.0
 # More than the sockets of a connection take while nobody reads.
 LARGE = 24 * MIB
 
 
-@dataclass
-class Served:
-    port: int
-    store: FileStore
-    handed_over: list[FileBody]
-
-    def add(self, size: int) -> tuple[str, bytes]:
-        """Stores ``size`` random bytes; where they are found, and what they are."""
-        content = os.urandom(size)
-        part = self.store.begin("text/plain")
-        stored = part.publish([content])
-        part.discard()
-        return f"/arquivos/{stored.file_id}", content
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def loop_name(request: pytest.FixtureRequest) -> Literal["asyncio", "uvloop"]:
-    found: Literal["asyncio", "uvloop"] = request.param
-    return found
-
-
-@pytest.fixture
-def serve(tmp_path: Path, loop_name: Literal["asyncio", "uvloop"]) -> Iterator[Callable[..., Served]]:
-    """Makes servers, in this process and on a thread each; all are stopped, and must stop, at the end."""
-    with contextlib.ExitStack() as stack:
-        yield lambda **changes: stack.enter_context(_serving(tmp_path / "files", loop_name, **changes))
-
-
-@contextlib.contextmanager
-def _serving(root: Path, loop_name: Literal["asyncio", "uvloop"], **changes: Any) -> Iterator[Served]:
-    root.mkdir()
-    store = FileStore(root)
-    store.prepare()
-    threads = Threads("aws", 2)
-    tokens = Tokens(MemoryParameter(TOKEN), threads)
-    tokens.load()
-    app = create_app(settings(root, **changes), store=store, outbox=MemoryQueue(), tokens=tokens, aws_threads=threads)
-    handed_over: list[FileBody] = []
-
-    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
-        async def watched_send(message: Message) -> None:
-            if isinstance(message.get("body"), FileBody):
-                handed_over.append(message["body"])
-            await send(message)
-
-        await app(scope, receive, watched_send)
-
-    config = uvicorn.Config(
-        watched,
-        http=FileSendingProtocol,
-        loop=loop_name,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        timeout_graceful_shutdown=3,
-    )
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        running = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        running.start()
-        try:
-            wait_until(lambda: server.started or not running.is_alive())
-            yield Served(listener.getsockname()[1], store, handed_over)
-        finally:
-            server.should_exit = True
-            running.join(LIVENESS_SECONDS)
-            assert not running.is_alive()
-
-
-@pytest.fixture
-def served(serve: Callable[..., Served]) -> Served:
-    return serve()
-
-
 def _get(connection: Connection, target: str, **headers: str) -> Answer:
     return connection.ask("GET", target, b"", **headers)
-
-
-def _errors(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
-
-
-def _open() -> list[str]:
-    found = []
-    for number in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # that of the listing itself
-            found.append(os.readlink(number))  # noqa: PTH115  a socket's name is no path
-    return found
-
-
-def _descriptors() -> int:
-    return len(_open())
-
-
-def _sockets() -> int:
-    return len([name for name in _open() if name.startswith("socket:")])
 
 
 @pytest.mark.parametrize(
@@ -257,8 +165,8 @@ def test_a_client_that_vanishes_in_mid_file_is_no_error_and_leaves_no_descriptor
     target, _ = served.add(LARGE)
     with Connection(served.port) as connection:
         _get(connection, target)
-    wait_until(lambda: len(_requests(caplog)) == 1)
-    before = _descriptors()
+    wait_until(lambda: len(requests(caplog)) == 1)
+    before = descriptors()
     for number in range(12):
         connection = Connection(served.port)
         connection.send(head("GET", target))
@@ -270,13 +178,9 @@ def test_a_client_that_vanishes_in_mid_file_is_no_error_and_leaves_no_descriptor
             while connection.socket.recv(MIB):
                 pass
         connection.socket.close()
-    wait_until(lambda: len(_requests(caplog)) == 13)
-    wait_until(lambda: _descriptors() <= before)
-    assert _errors(caplog) == []
-
-
-def _requests(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "service.request"]
+    wait_until(lambda: len(requests(caplog)) == 13)
+    wait_until(lambda: descriptors() <= before)
+    assert errors(caplog) == []
 
 
 def test_a_file_that_is_cut_short_while_it_is_sent_ends_the_connection_and_is_logged(
@@ -292,7 +196,7 @@ def test_a_file_that_is_cut_short_while_it_is_sent_ends_the_connection_and_is_lo
     wait_until(lambda: any(record.exc_info for record in caplog.records))
     (error,) = {type(record.exc_info[1]) for record in caplog.records if record.exc_info}
     assert error is DamagedFile
-    assert _errors(caplog) == ["request"]
+    assert errors(caplog) == ["request"]
 
 
 def test_connection_close_is_honoured_after_the_last_byte(served: Served) -> None:
@@ -317,38 +221,37 @@ def test_an_answer_to_nonsense_comes_after_the_file_and_then_the_connection_ends
         received.close()
 
 
-def test_a_server_that_stops_sends_the_file_to_its_end(tmp_path: Path, loop_name: Literal["asyncio", "uvloop"]) -> None:
+def test_a_server_that_stops_sends_the_file_to_its_end(tmp_path: Path, loop_name: LoopName) -> None:
+    reading: list[Answer] = []
     with contextlib.ExitStack() as stack:
-        served = stack.enter_context(_serving(tmp_path / "files", loop_name))
-        target, content = served.add(LARGE)
-        connection = stack.enter_context(Connection(served.port))
-        connection.send(head("GET", target))
-        wait_until(lambda: len(served.handed_over) == 1)
-        reading: list[Answer] = []
-        reader = threading.Timer(0.5, lambda: reading.append(connection.read("GET")))
-        reader.start()
-        stack.callback(reader.join)
-        stack.pop_all().close()
+        with live_api(tmp_path / "files", loop_name) as served:
+            target, content = served.add(LARGE)
+            connection = stack.enter_context(Connection(served.port))
+            connection.send(head("GET", target))
+            wait_until(lambda: len(served.handed_over) == 1)
+            reader = threading.Timer(0.5, lambda: reading.append(connection.read("GET")))
+            reader.start()
+        reader.join()
     assert reading[0].body == content
 
 
 def test_a_server_that_stops_does_not_wait_for_ever_for_a_client_that_does_not_read(
-    tmp_path: Path, loop_name: Literal["asyncio", "uvloop"]
+    tmp_path: Path, loop_name: LoopName
 ) -> None:
-    before = _sockets()
+    before = sockets()
     with contextlib.ExitStack() as stack:
         connection = None
-        with _serving(tmp_path / "files", loop_name) as served:
+        with live_api(tmp_path / "files", loop_name) as served:
             target, _ = served.add(LARGE)
             connection = stack.enter_context(Connection(served.port))
             connection.send(head("GET", target))
             wait_until(lambda: len(served.handed_over) == 1)
         with pytest.raises((IncompleteRead, ConnectionError)):
             connection.read("GET")
-    wait_until(lambda: _sockets() <= before)
+    wait_until(lambda: sockets() <= before)
 
 
-def test_an_encrypted_connection_is_left_to_uvicorn(loop_name: Literal["asyncio", "uvloop"]) -> None:
+def test_an_encrypted_connection_is_left_to_uvicorn(loop_name: LoopName) -> None:
     """Nothing is offered to the application there: the file has to pass through memory."""
     scopes: list[Scope] = []
 
@@ -359,10 +262,12 @@ def test_an_encrypted_connection_is_left_to_uvicorn(loop_name: Literal["asyncio"
 
     async def run(transport: _Twin) -> None:
         config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None)
-        protocol = FileSendingProtocol(config, ServerState(), {})
+        protocol = HttpProtocol(config, ServerState(), {})
         protocol.connection_made(transport)
         protocol.pause_writing()
-        protocol.data_received(head("GET", "/"))
+        request = head("GET", "/")
+        protocol.get_buffer(-1)[: len(request)] = request
+        protocol.buffer_updated(len(request))
         await asyncio.sleep(0)
         assert transport.written == b""
         protocol.resume_writing()
@@ -473,7 +378,7 @@ def test_what_is_written_while_a_file_is_sent_waits_in_order_and_so_does_close(w
         pair.transport.write(b"after")
         pair.transport.write(bytearray(b"wards"))
         assert pair.transport.get_write_buffer_size() == len("afterwards")
-        sending = asyncio.create_task(body.sent(pair.threads))
+        sending = asyncio.create_task(body.sent(pair.threads, STALL_SECONDS))
         await asyncio.sleep(0)
         pair.transport.close()
         pair.transport.close()
@@ -503,7 +408,7 @@ def test_a_connection_that_is_about_to_end_sends_no_file_but_what_it_still_holds
         pair.twin.buffered = 1
         pair.twin.is_open = False
         pair.transport.write(body)
-        sending = asyncio.create_task(body.sent(pair.threads))
+        sending = asyncio.create_task(body.sent(pair.threads, STALL_SECONDS))
         await asyncio.sleep(0.05)
         assert (sending.done(), pair.twin.aborted) == (False, False)
         pair.transport.lost()
@@ -517,7 +422,7 @@ def test_a_file_waits_until_the_buffer_of_the_transport_has_drained(with_pair: W
         body = FileBody(pair.file, Span(2, 5), is_last=False)
         pair.transport.write(body)
         pair.twin.buffered = 1
-        sending = asyncio.create_task(body.sent(pair.threads))
+        sending = asyncio.create_task(body.sent(pair.threads, STALL_SECONDS))
         await asyncio.sleep(0.05)
         assert (sending.done(), pair.twin.limits) == (False, [0])
         pair.twin.buffered = 0
@@ -536,7 +441,7 @@ def test_a_connection_that_is_lost_ends_the_sending_at_once(with_pair: WithPair,
         body = FileBody(pair.file, Span(0, 10 * MIB), is_last=True)
         pair.twin.buffered = int(phase == "draining")
         pair.transport.write(body)
-        sending = asyncio.create_task(body.sent(pair.threads))
+        sending = asyncio.create_task(body.sent(pair.threads, STALL_SECONDS))
         await asyncio.sleep(0 if phase == "begun" else 0.1)
         assert not sending.done()
         pair.twin.is_open = False
@@ -557,7 +462,7 @@ def test_a_connection_that_is_lost_while_a_thread_returns_is_not_waited_for(with
 
         body = FileBody(pair.file, Span(0, 10), is_last=True)
         pair.transport.write(body)
-        assert not await body.sent(Late("late", 1))
+        assert not await body.sent(Late("late", 1), STALL_SECONDS)
 
     with_pair(work)
 
@@ -575,7 +480,7 @@ def test_a_connection_that_is_lost_ends_for_the_client_even_while_a_thread_hangs
         with Hanging("x", Record(3, "", ""), os.open(pair.path, os.O_RDONLY), None) as file:
             body = FileBody(file, Span(0, 3), is_last=True)
             pair.transport.write(body)
-            sending = asyncio.create_task(body.sent(pair.threads))
+            sending = asyncio.create_task(body.sent(pair.threads, STALL_SECONDS))
             await asyncio.to_thread(hanging.wait)
             pair.twin.is_open = False
             pair.transport.lost()
@@ -604,7 +509,7 @@ def test_one_that_takes_long_goes_to_the_end_of_the_line_now_and_then(with_pair:
         with Slow("x", Record(3, "", ""), os.open(pair.path, os.O_RDONLY), None) as file:
             body = FileBody(file, Span(0, 3), is_last=True)
             pair.transport.write(body)
-            assert await body.sent(threads)
+            assert await body.sent(threads, STALL_SECONDS)
         assert (pair.client.recv(100), threads.count) == (b"012", 3)
 
     with_pair(work)
@@ -614,7 +519,7 @@ def test_one_that_gives_up_waiting_aborts_the_connection(with_pair: WithPair) ->
     async def work(pair: _Pair) -> None:
         body = FileBody(pair.file, Span(0, 10 * MIB), is_last=True)
         pair.transport.write(body)
-        sending = asyncio.create_task(body.sent(pair.threads))
+        sending = asyncio.create_task(body.sent(pair.threads, STALL_SECONDS))
         await asyncio.sleep(0.1)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -640,7 +545,7 @@ def test_an_error_of_the_file_is_not_taken_for_a_client_that_has_gone(with_pair:
         pair.transport.write(body)
         asyncio.get_running_loop().call_later(0.05, pair.transport.lost)
         with pytest.raises(OSError, match="Bad file descriptor"):
-            await body.sent(pair.threads)
+            await body.sent(pair.threads, STALL_SECONDS)
         assert not pair.twin.is_open
 
     with_pair(work)
@@ -648,7 +553,7 @@ def test_an_error_of_the_file_is_not_taken_for_a_client_that_has_gone(with_pair:
 
 def test_a_body_that_the_server_has_dropped_is_not_sent(with_pair: WithPair) -> None:
     async def work(pair: _Pair) -> None:
-        assert not await FileBody(pair.file, Span(0, 10), is_last=True).sent(pair.threads)
+        assert not await FileBody(pair.file, Span(0, 10), is_last=True).sent(pair.threads, STALL_SECONDS)
         pair.twin.is_open = False
         pair.transport.cork()
 

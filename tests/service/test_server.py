@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import resource
 import signal
 import socket
 import threading
@@ -227,3 +228,13 @@ def test_uploads_at_once_are_all_stored(server: Process, env: dict[str, str]) ->
     assert statuses == [201] * 80
     assert len(files(server)) == 80
     wait_until(lambda: parts(env) == [])
+
+
+def test_the_process_takes_as_many_descriptors_as_it_may(env: dict[str, str], tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, hard if hard > 0 else soft) // 2, hard))
+    try:
+        with started("api", env, tmp_path / "log") as server:
+            assert resource.prlimit(server.popen.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from service import ids
 from service.settings import SweepSettings
 from service.storage import FileStore
 from service.sweep import Summary, run_sweep, sweep
@@ -30,10 +33,15 @@ def test_only_parts_that_nobody_writes_any_more_are_removed(store: FileStore) ->
     old, new = store.begin("x"), store.begin("x")
     old.write([b"x" * 1000])
     new.write([b"y"])
-    stored = store.begin("x").publish([b"kept"])
+    whole = store.begin("x")
+    stored = whole.publish([b"kept"])
+    whole.discard()
     parts = sorted(store.root.glob("incoming/*/*.part"))
+    # The other name of a stored file, as a process leaves it that is killed just then: removing it leaves the file.
+    other_name = parts[0].with_name("9.part")
+    other_name.hardlink_to(store.root.joinpath(*ids.directory(stored.file_id), stored.file_id))
     age(parts[0], 2 * DAY)
-    age(parts[2], 2 * DAY)  # the stored file's other name: removing it leaves the file
+    age(other_name, 2 * DAY)
     summary = sweep(store.root, DAY, time.time())
     assert (summary.removed_parts, summary.kept_parts, summary.failed) == (2, 1, 0)
     assert summary.removed_bytes > 1000
@@ -91,3 +99,29 @@ def test_a_part_that_can_not_be_removed_is_counted_and_fails_the_sweep(
     assert json.loads(captured.out)["failed"] == 1
     assert "1.part" in captured.err
     assert not old.exists()
+
+
+@pytest.mark.parametrize("gone", ["incoming/*/", "incoming/1-a/*.part"])
+def test_what_another_sweep_removes_at_the_same_time_is_no_failure(tmp_path: Path, gone: str) -> None:
+    """The other one removes everything else that ``gone`` matches as soon as this one removes its first part."""
+    for part in ("1-a/1.part", "1-a/2.part", "2-b/3.part"):
+        path = tmp_path / "incoming" / part
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        age(path, 2 * DAY)
+    watching = [True]
+
+    def other(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "os.remove" and watching and str(arguments[0]).startswith(str(tmp_path)):
+            watching.clear()
+            for path in tmp_path.glob(gone):
+                if path.is_dir() and path != Path(str(arguments[0])).parent:
+                    shutil.rmtree(path)
+                elif path.is_file() and path != Path(str(arguments[0])):
+                    path.unlink()
+
+    sys.addaudithook(other)  # stays for the rest of the run, and does no more
+    summary = sweep(tmp_path, DAY, time.time())
+    assert not watching
+    assert (summary.failed, summary.kept_parts) == (0, 0)
+    assert list(tmp_path.glob("incoming/*/*.part")) == []

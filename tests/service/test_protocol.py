@@ -1,0 +1,156 @@
+"""What bounds a connection: its idle time, the size of a head, and the answer to what is no HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+
+import pytest
+
+from service import protocol
+from service.protocol import HEAD_BYTES, UNREAD_BYTES
+from tests.service.harness import PROBLEM, wait_until
+from tests.service.live_api import Served, errors
+from tests.service.raw_http import Answer, Connection, ask, head
+
+MIB = 1024 * 1024
+LARGE = 24 * MIB
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch, serve: Callable[..., Served]) -> Served:
+    """A server that waits for a request, or for the rest of its head, for a second."""
+    monkeypatch.setattr(protocol, "GRACE_SECONDS", 0.0)
+    return serve(keep_alive_seconds=1, files_stall_seconds=1.0)
+
+
+def _check_refused(connection: Connection, status: int, slug: str) -> Answer:
+    answer = connection.read("GET")
+    assert (answer.status, answer.headers["content-type"], answer.closes) == (status, PROBLEM, True)
+    found = answer.json()
+    assert (found["status"], found["type"]) == (status, f"urn:problem:{slug}")
+    assert found["instance"] == answer.headers["x-request-id"]
+    assert connection.socket.recv(1) == b""
+    return answer
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x00",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500),
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+        b"POST /arquivos HTTP/1.1\r\nHost: a\r\nContent-Length: five\r\n\r\n12345",
+        b"no HTTP at all\r\n" * 100_000,
+    ],
+    ids=["a byte", "TLS", "a version", "a header", "a length", "much"],
+)
+def test_what_is_no_http_is_answered_like_every_error(
+    served: Served, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with Connection(served.port) as connection:
+        connection.send(sent)
+        answer = _check_refused(connection, 400, "bad-request")
+    (fields,) = (vars(record)["fields"] for record in caplog.records if record.name == "service.protocol")
+    assert fields["request_id"] == answer.headers["x-request-id"]
+    assert errors(caplog) == []
+
+
+def test_a_chunk_that_makes_no_sense_is_answered_like_every_error(served: Served) -> None:
+    with Connection(served.port) as connection:
+        connection.send(head("POST", "/arquivos", Transfer_Encoding="chunked") + b"xyz\r\nabc\r\n0\r\n\r\n")
+        answer = connection.read()
+        assert (answer.status, answer.headers["content-type"]) == (400, PROBLEM)
+
+
+@pytest.mark.parametrize("piece", [MIB, 10_000])
+def test_a_head_that_never_ends_is_refused(served: Served, piece: int) -> None:
+    with Connection(served.port) as connection:
+        connection.send(b"GET /health/live HTTP/1.1\r\nHost: test\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(2 * MIB // piece):
+                connection.send(b"X-Long: " + b"x" * (piece - 10) + b"\r\n")
+        _check_refused(connection, 431, "head-too-large")
+    assert ask(served.port, "GET", "/health/live").status == 200
+
+
+def test_a_head_as_large_as_the_load_balancer_lets_pass_is_read(served: Served) -> None:
+    long = {f"X-Long-{number}": "x" * 8000 for number in range(HEAD_BYTES // 8100)}
+    with Connection(served.port) as connection:
+        for _ in range(5):
+            assert connection.ask("GET", "/health/live", b"", **long).status == 200
+
+
+def test_what_was_pipelined_is_not_taken_for_one_large_head(served: Served) -> None:
+    count = 2 * (HEAD_BYTES + UNREAD_BYTES) // 2000
+    request = head("GET", "/health/live", X_Long="x" * 2000)
+    with Connection(served.port) as connection:
+        connection.send(request * count)
+        received = connection.socket.makefile("rb")
+        found = b""
+        while found.count(b'{"status":"ok"}') < count:
+            piece = received.read1()
+            assert piece, found[-500:]
+            found += piece
+        received.close()
+
+
+def test_a_connection_without_a_request_ends(hasty: Served) -> None:
+    with Connection(hasty.port) as silent, Connection(hasty.port) as unfinished, Connection(hasty.port) as trickling:
+        unfinished.send(b"GET / HTTP/1.1\r\nHost: te")
+        with contextlib.suppress(ConnectionError):
+            trickling.send(b"GET / HTTP/1.1\r\nX-Slow: ")
+            for _ in range(30):
+                trickling.send(b"x")
+                time.sleep(0.1)
+        for connection in (silent, unfinished, trickling):
+            with contextlib.suppress(ConnectionError):
+                assert connection.socket.recv(1) == b""
+
+
+def test_a_connection_that_is_idle_after_a_request_ends(hasty: Served) -> None:
+    with Connection(hasty.port) as connection:
+        assert connection.ask("GET", "/health/live").status == 200
+        assert connection.socket.recv(1) == b""
+
+
+def test_a_request_may_take_longer_than_a_connection_may_be_idle(hasty: Served) -> None:
+    with Connection(hasty.port) as connection:
+        connection.send(head("POST", "/arquivos", 25))
+        for _ in range(25):
+            connection.send(b"x")
+            time.sleep(0.1)
+        assert connection.read().status == 201
+
+
+def test_a_client_that_stops_to_read_a_file_loses_the_connection(
+    hasty: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    target, _ = hasty.add(LARGE)
+    with Connection(hasty.port) as connection:
+        connection.send(head("GET", target))
+        wait_until(lambda: any(record.name == "service.request" for record in caplog.records))
+        (fields,) = (vars(record)["fields"] for record in caplog.records if record.name == "service.request")
+        assert fields["bytes_out"] <= LARGE
+    assert errors(caplog) == []
+
+
+def test_a_client_that_reads_a_file_slowly_gets_all_of_it(hasty: Served) -> None:
+    target, content = hasty.add(LARGE)
+    with Connection(hasty.port) as connection:
+        connection.send(head("GET", target))
+        # Less in each second than the sockets hold: the server's own may not be writable for several.
+        found = bytearray()
+        until = time.monotonic() + 4
+        while time.monotonic() < until:
+            found += connection.socket.recv(64 * 1024)
+            time.sleep(0.1)
+        while len(found) < LARGE:
+            piece = connection.socket.recv(MIB)
+            assert piece, len(found)
+            found += piece
+        assert found.endswith(content[-MIB:])
