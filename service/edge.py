@@ -182,13 +182,21 @@ class _Exchange:
             if (self._linger or self._edge.lifecycle.draining) and all(name != b"connection" for name, _ in headers):
                 headers.append((b"connection", b"close"))
             message["headers"] = headers
+            if self.transport is not None:
+                self.transport.hold()
         elif message["type"] == "http.response.body":
             if self._scope["method"] != "HEAD":
                 self._bytes_out += len(message.get("body", b""))
             if self._linger and not message.get("more_body", False):
                 await self._send({**message, "more_body": True})
+                if self.transport is not None:
+                    self.transport.release()
                 await self._drop_body()
                 message = {"type": "http.response.body", "body": b"", "more_body": False}
+            await self._send(message)
+            if self.transport is not None:
+                self.transport.release()
+            return
         await self._send(message)
 
     async def answer(self, problem: Problem) -> None:

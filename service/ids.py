@@ -32,6 +32,8 @@ STEP_DIGITS = 2
 # Of a directory's digits, those that are a time; the last one of the deepest is not.
 TIME_DIGITS = 9
 LENGTH = 36
+# Used of each id; what 1,024 bytes make is a multiple of it.
+RANDOM_DIGITS = 16
 
 _NAME = re.compile(r"([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89a][0-9a-f]{3}-[0-9a-f]{12})(?:\.txt)?", re.ASCII)
 
@@ -44,6 +46,7 @@ class IdSource:
         self._lock = threading.Lock()
         self._last = 0
         self._randomness = ""
+        self._randomness_used = 0
         self._spans = [""] * (LEVELS - 1)
         self._used = [0] * (LEVELS - 1)
 
@@ -53,20 +56,21 @@ class IdSource:
             nanoseconds = self._clock()
             milliseconds, rest = divmod(nanoseconds, 1_000_000)
             # A clock that is set back must not put a new file before an old one.
-            self._last = max(self._last + 1, milliseconds << 12 | rest * 4096 // 1_000_000)
-            stamp = f"{self._last >> 12:012x}"
+            last = self._last = max(self._last + 1, milliseconds << 12 | rest * 4096 // 1_000_000)
+            stamp = f"{last >> 12:012x}"
             level = LEVELS - 1 if spread else self._level(stamp)
+            random = self._random()
         variant = "89a"[level]
-        random = self._random()
-        return f"{stamp[:8]}-{stamp[8:]}-7{self._last & 0xFFF:03x}-{variant}{random[:3]}-{random[3:15]}"
+        return f"{stamp[:8]}-{stamp[8:]}-7{last & 0xFFF:03x}-{variant}{random[:3]}-{random[3:15]}"
 
     def _random(self) -> str:
+        """Under the lock."""
         # Asking the kernel for each is a noticeable part of a small upload.
-        with self._lock:
-            if len(self._randomness) < 16:
-                self._randomness = os.urandom(1024).hex()
-            random, self._randomness = self._randomness[:16], self._randomness[16:]
-            return random
+        if self._randomness_used == len(self._randomness):
+            self._randomness, self._randomness_used = os.urandom(1024).hex(), 0
+        begin = self._randomness_used
+        self._randomness_used += RANDOM_DIGITS
+        return self._randomness[begin : begin + RANDOM_DIGITS]
 
     def stamp(self) -> str:
         """The first twelve digits of an id made now."""

@@ -38,6 +38,7 @@ class Incoming:
     def __init__(self, root: Path) -> None:
         self._folder = root / FOLDER
         self._process = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._prefix = f"{self._folder}/{self._process}-"
         self._numbers = itertools.count(1)
         self._slots = _Slots()
         self._alive = self._folder / (self._process + ALIVE_SUFFIX)
@@ -66,7 +67,8 @@ class Incoming:
     def create(self) -> tuple[int, str, int]:
         """A new part: its descriptor, its path, and the slot to give back by ``release`` when it is gone."""
         slot = self._slots.take()
-        path = f"{self._directory(slot % SPREAD)}/{next(self._numbers)}.part"
+        # A Path takes the time of three system calls.
+        path = f"{self._prefix}{slot % SPREAD}/{next(self._numbers)}.part"
         try:
             try:
                 return os.open(path, _OPEN_NEW, 0o600), path, slot
@@ -82,7 +84,7 @@ class Incoming:
         self._slots.give_back(slot)
 
     def _directory(self, number: int) -> Path:
-        return self._folder / f"{self._process}-{number}"
+        return Path(f"{self._prefix}{number}")
 
     def _clean(self, touched_before: float) -> None:
         for path in self._folder.glob(f"*{ALIVE_SUFFIX}"):

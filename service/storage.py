@@ -27,7 +27,6 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -35,6 +34,7 @@ from typing import TypeVar
 from service import ids, listing, record
 from service.conditions import Span
 from service.directories import Directories, Directory
+from service.dirsync import DirectorySync
 from service.incoming import Incoming
 from service.record import DamagedFile, Record
 
@@ -72,40 +72,6 @@ class PartLost(Exception):
     """The upload was given up before this step."""
 
 
-class _DirectorySync:
-    """Syncs a directory once for all who have changed it and wait: a sync covers every change made before it began."""
-
-    def __init__(self, sync: Callable[[int], None]) -> None:
-        self._sync = sync
-        self._lock = threading.Lock()
-        self._running: dict[Directory, threading.Lock] = {}
-        self._next: dict[Directory, Future[None]] = {}
-
-    def __call__(self, directory: Directory) -> None:
-        """Returns once ``directory`` is durable as it is now. Raises OSError."""
-        with self._lock:
-            outcome = self._next.get(directory)
-            leads = outcome is None
-            if outcome is None:
-                outcome = self._next[directory] = Future()
-            running = self._running.setdefault(directory, threading.Lock())
-        if leads:
-            # While the one before is under way, others join this one.
-            with running:
-                with self._lock:
-                    del self._next[directory]
-                try:
-                    self._sync(directory.descriptor)
-                except BaseException as error:
-                    outcome.set_exception(error)
-                else:
-                    outcome.set_result(None)
-            with self._lock:
-                if directory not in self._next and not running.locked():
-                    self._running.pop(directory, None)
-        outcome.result()
-
-
 @dataclass(frozen=True, slots=True)
 class Stored:
     file_id: str
@@ -125,7 +91,7 @@ class FileStore:
         self.root = root
         self.sync = sync
         self._directories = Directories(root)
-        self._sync_directory = _DirectorySync(sync)
+        self._sync_directory = DirectorySync(sync)
         self._ids = id_source or ids.IdSource()
         self.incoming = Incoming(root)
         self._lock = threading.Lock()
@@ -372,7 +338,7 @@ class Part:
             path, self._path = self._path, ""
             self._store.incoming.release(self._slot)
             with contextlib.suppress(OSError):
-                Path(path).unlink()
+                os.unlink(path)  # noqa: PTH108  a Path is made in the time of three system calls
 
     def _append(self, chunks: Iterable[bytes | memoryview], end: bytes, *, hashed: bool = False) -> None:
         if self._abandoned or self._ended:

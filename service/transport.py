@@ -20,6 +20,8 @@ from service.threads import Threads
 
 STATE_KEY = "file_transport"
 LINGER_SECONDS = 2.0
+# Up to here, to copy costs less than a system call with several pieces.
+JOINED_BYTES = 16 * 1024
 
 
 class FileTransport(asyncio.Transport):
@@ -46,6 +48,8 @@ class FileTransport(asyncio.Transport):
         self._body: FileBody | None = None
         # What was written after ``_body``.
         self._line: list[bytes] = []
+        # The head of an answer.
+        self._held: list[bytes | bytearray | memoryview[Any]] | None = None
         self._is_sending = False
         self._raw: RawBody | None = None
         self._is_paused = False
@@ -101,6 +105,20 @@ class FileTransport(asyncio.Transport):
         else:
             self._say_last_words()
 
+    def hold(self) -> None:
+        """Keeps what is written until ``release``: the head of an answer goes with its body, in one call and one packet."""
+        self._held = []
+
+    def release(self) -> None:
+        """Sends what was held, if anything was."""
+        held, self._held = self._held, None
+        if not held:
+            return
+        if sum(map(len, held)) <= JOINED_BYTES:
+            self._transport.write(b"".join(held))
+        else:
+            self._transport.writelines(held)
+
     def cork(self) -> None:
         """Says that a file follows what is written next, so that both leave together."""
         if not self.is_closing():
@@ -111,8 +129,11 @@ class FileTransport(asyncio.Transport):
             self.on_own_words()
         elif self._body is None:
             if isinstance(data, FileBody):
+                self.release()
                 self._body = data
                 data.transport = self
+            elif self._held is not None:
+                self._held.append(data)
             else:
                 self._transport.write(data)
         elif isinstance(data, FileBody):
@@ -126,6 +147,7 @@ class FileTransport(asyncio.Transport):
         if self.on_own_words is not None and self._last_words:
             return  # the server ends what it can't read, but an answer is under way
         if self._body is None:
+            self.release()
             self._transport.close()
         elif not self._is_sending:
             self.abort()  # the application has failed before it came to ``sent``

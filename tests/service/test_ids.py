@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -86,3 +87,10 @@ def test_a_flood_is_spread_over_directories_at_every_moment() -> None:
     source = ids.IdSource(Clock(MILLISECOND // 2))
     made = [source.next() for _ in range(10_000)]
     assert len({ids.directory(name) for name in made[-100:]}) == 16
+
+
+def test_threads_never_get_the_same_moment() -> None:
+    source = ids.IdSource()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: source.next(), range(20_000)))
+    assert len({(file_id[:13], file_id[15:18]) for file_id in found}) == len(found)

@@ -154,3 +154,13 @@ def test_a_client_that_reads_a_file_slowly_gets_all_of_it(hasty: Served) -> None
             assert piece, len(found)
             found += piece
         assert found.endswith(content[-MIB:])
+
+
+def test_an_answer_leaves_in_one_piece(served: Served) -> None:
+    target, content = served.add(1000)
+    with Connection(served.port) as connection:
+        for method, expected in (("GET", content), ("HEAD", b"")):
+            connection.send(head(method, target))
+            received = connection.socket.recv(MIB)
+            assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert received.partition(b"\r\n\r\n")[2] == expected
