@@ -10,6 +10,7 @@ import py_compile
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,9 @@ class Server:
     def upload(self, **more: object) -> Load:
         """A load of uploads, of ``body_bytes`` each."""
         if self.name == "nginx":
-            return Load(method="PUT", path="/dav/{n}", expect=201, **more)  # type: ignore[arg-type]
+            # Names of its own for each load: to replace a file is other work than to make one.
+            path = f"/dav/{time.monotonic_ns()}-{{n}}"
+            return Load(method="PUT", path=path, expect=201, **more)  # type: ignore[arg-type]
         headers = ["Content-Type: text/plain"]
         return Load(method="POST", path="/arquivos", expect=201, headers=headers, **more)  # type: ignore[arg-type]
 
