@@ -6,6 +6,7 @@
 The SDK reads its other variables itself (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables).
 A request is one span, whatever its size; health checks make none. A call to AWS is one span. The calls run in threads that
 serve many requests, and a batch carries the messages of many, so they are traces of their own and not parts of a request's.
+The worker's puts make none: they don't go through botocore.
 
 A request's trace is continued from a W3C ``traceparent``. A load balancer's ``X-Amzn-Trace-Id`` names no span to continue;
 the log line has its root, and log line and span have the request id in common. Where callers send the X-Ray header with a
@@ -15,7 +16,9 @@ botocore's instrumentation does it.
 
 from __future__ import annotations
 
+import atexit
 import sys
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
 EXTRA = "service/requirements-otel.txt"
+# The SDK itself would try for six seconds and more, of which a process that stops has two.
+LAST_WORDS_SECONDS = 1.0
 EXPORTERS = ("otlp", "console", "none")
 # Of the attribute that a span and a log line have in common, as the semantic conventions name a header.
 REQUEST_ID = "http.response.header.x-request-id"
@@ -107,15 +112,38 @@ def _provider(env: Mapping[str, str], command: str) -> TracerProvider | None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
     except ImportError as error:
         raise SettingsError(
-            [f"{because[0]} is set, but {error.name} is not installed; install {EXTRA} as well, or unset it"]
+            [
+                f"{because[0]} is set, but {error.name} is not installed; install {EXTRA} as well "
+                "(an image has it that was built with EXTRAS=otel, which tracingEndpoint sees to), or unset it"
+            ]
         ) from None
     named = "OTEL_SERVICE_NAME" in env or SERVICE_NAME in env.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    provider = TracerProvider(resource=Resource.create({} if named else {SERVICE_NAME: command}))
+    resource = Resource.create({} if named else {SERVICE_NAME: command})
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    _shut_down_at_exit(provider)
     # Sends in a thread of its own, and what is left when the process ends.
     console = exporter == "console"
     chosen = ConsoleSpanExporter(out=sys.stdout, formatter=_one_line) if console else OTLPSpanExporter()
     provider.add_span_processor(BatchSpanProcessor(chosen))
     return provider
+
+
+def _shut_down_at_exit(provider: TracerProvider) -> None:
+    """Sends what is left when the process ends, and leaves it where nobody takes it soon."""
+    asked, done = threading.Event(), threading.Event()
+
+    def shut_down() -> None:
+        asked.wait()
+        provider.shutdown()
+        done.set()
+
+    def at_exit() -> None:
+        asked.set()
+        done.wait(LAST_WORDS_SECONDS)
+
+    # Begun now: at its end, an interpreter begins no thread any more.
+    threading.Thread(target=shut_down, name="tracing", daemon=True).start()
+    atexit.register(at_exit)
 
 
 def _one_line(span: ReadableSpan) -> str:

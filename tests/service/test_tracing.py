@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -240,6 +242,13 @@ def test_spans_go_to_the_collector_that_is_configured(exporter: InMemorySpanExpo
 
 
 @pytest.fixture
+def deaf_collector() -> Iterator[str]:
+    """Connections are made to it and never answered."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
 def collector() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
     received: list[tuple[str, bytes]] = []
 
@@ -262,22 +271,22 @@ def collector() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
     thread.join()
 
 
+def test_a_collector_that_does_not_answer_keeps_no_process_from_its_end(
+    aws: Aws, queue_url: str, tmp_path: Path, deaf_collector: str
+) -> None:
+    with started(
+        "api", _env(aws, queue_url, tmp_path, deaf_collector, STOP_TIMEOUT_SECONDS="6"), tmp_path / "log"
+    ) as server:
+        assert status(f"{server.url}/arquivos") == 200
+        server.popen.send_signal(signal.SIGTERM)
+        assert server.popen.wait(6) == 0
+
+
 def test_a_process_sends_its_spans_and_what_is_left_when_it_ends(
     aws: Aws, queue_url: str, tmp_path: Path, collector: tuple[str, list[tuple[str, bytes]]]
 ) -> None:
     url, received = collector
-    (tmp_path / "files").mkdir()
-    env = {
-        **aws.env,
-        "FILES_DIR": str(tmp_path / "files"),
-        "FILES_AUTH": "none",
-        "INBOX_QUEUE_URL": queue_url,
-        "API_TOKEN_PARAMETER": "/test/api-token",
-        "DRAIN_SECONDS": "0",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": url,
-        # Longer than the test: what arrives was sent at the end.
-        "OTEL_BSP_SCHEDULE_DELAY": "60000",
-    }
+    env = _env(aws, queue_url, tmp_path, url)
     with started("api", env, tmp_path / "log") as server:
         assert status(f"{server.url}/arquivos") == 200
         assert server.stop() == 0
@@ -285,3 +294,19 @@ def test_a_process_sends_its_spans_and_what_is_left_when_it_ends(
     assert {path for path, _ in received} == {"/v1/traces"}
     assert b"GET /arquivos" in b"".join(body for _, body in received)
     assert all(line["level"] == "info" for line in server.lines() if "level" in line)
+
+
+def _env(aws: Aws, queue_url: str, tmp_path: Path, endpoint: str, **more: str) -> dict[str, str]:
+    (tmp_path / "files").mkdir()
+    return {
+        **aws.env,
+        "FILES_DIR": str(tmp_path / "files"),
+        "FILES_AUTH": "none",
+        "INBOX_QUEUE_URL": queue_url,
+        "API_TOKEN_PARAMETER": "/test/api-token",
+        "DRAIN_SECONDS": "0",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+        # Longer than the test: what arrives was sent at the end.
+        "OTEL_BSP_SCHEDULE_DELAY": "60000",
+        **more,
+    }
