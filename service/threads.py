@@ -263,7 +263,9 @@ class Threads:
         """Whether a thread that nobody has woken for long may end."""
         with self._lock:
             if sleeper not in self._idle:
-                return False  # it has been woken just now
+                # It has been woken just now. Left as it is, the sleeper would end the next sleep before it has begun.
+                sleeper.acquire()
+                return False
             self._idle.remove(sleeper)
             self._threads.remove(threading.current_thread())
             return True

@@ -186,6 +186,64 @@ def test_a_thread_that_has_nothing_to_do_ends(monkeypatch: pytest.MonkeyPatch) -
     threads.close()
 
 
+def test_a_thread_that_is_woken_when_it_is_about_to_end_makes_the_call_and_sleeps_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Late(Threads):
+        """A call comes when a thread has slept for long enough, but before it has said so."""
+
+        calls = 1
+
+        def _leave(self, sleeper: threading.Lock) -> bool:
+            if self.calls:
+                self.calls -= 1
+                self.forget(made.append, "late")
+                monkeypatch.undo()
+            return super()._leave(sleeper)
+
+    monkeypatch.setattr("service.threads.IDLE_SECONDS", 0.05)
+    made: list[str] = []
+    threads, together = Late("late", 2), threading.Barrier(2)
+
+    async def main() -> None:
+        await threads.run(abs, -1)
+        async with asyncio.timeout(10):
+            while not (made and len(threads._idle) == len(threads._threads)):
+                await asyncio.sleep(0.01)
+        assert (len(threads._threads), threads._awake) == (1, 0)
+        for _ in range(20):
+            await asyncio.gather(*(threads.run(together.wait, 10) for _ in range(2)))
+
+    asyncio.run(main())
+    threads.close()
+    assert made == ["late"]
+
+
+def test_a_pool_that_is_closed_at_once_tells_those_in_line() -> None:
+    threads, begun, gate = Threads("test", 1), threading.Event(), threading.Event()
+    made: list[str] = []
+
+    def call() -> bool:
+        begun.set()
+        return gate.wait(10)
+
+    async def main() -> None:
+        running = threads.start(call)
+        assert await asyncio.to_thread(begun.wait, 10)
+        in_line = threads.start(made.append, "in line")
+        given_up = threads.start(made.append, "given up")
+        threads.forget(made.append, "forgotten")
+        given_up.cancel()
+        threads.close(wait=False)
+        with pytest.raises(PoolClosed, match="'test'"):
+            await in_line
+        gate.set()
+        assert await running
+
+    asyncio.run(main())
+    assert made == []
+
+
 def test_a_closed_pool_takes_no_calls_and_waits_no_longer_than_told_for_one_that_hangs() -> None:
     threads, gate = Threads("test", 1), threading.Event()
 
