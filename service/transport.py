@@ -311,6 +311,8 @@ class FileTransport(asyncio.Transport):
         since = time.monotonic()
         unsent = peer.unsent()
         while not await self._until(self._loop.add_writer, self._loop.remove_writer, peer, stall_seconds):
+            if self.is_lost:
+                raise PeerGone  # since the wait has ended
             before, unsent = unsent, peer.unsent()
             if unsent >= before:
                 raise PeerGone  # or has stopped to take anything

@@ -35,6 +35,7 @@ from tests.service.file_server import check_whole, path_of
 from tests.service.harness import LIVENESS_SECONDS, wait_until
 from tests.service.live_api import LoopName, Served, descriptors, errors, live_api, requests, sockets
 from tests.service.raw_http import Answer, Connection, head
+from tests.service.twin_transport import Twin
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -260,7 +261,7 @@ def test_an_encrypted_connection_is_left_to_uvicorn(loop_name: LoopName) -> None
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    async def run(transport: _Twin) -> None:
+    async def run(transport: Twin) -> None:
         config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None)
         protocol = HttpProtocol(config, ServerState(), {})
         protocol.connection_made(transport)
@@ -277,57 +278,9 @@ def test_an_encrypted_connection_is_left_to_uvicorn(loop_name: LoopName) -> None
         protocol.connection_lost(None)
 
     with socket.socket() as plain, socket.socket() as other:
-        asyncio.run(run(_Twin(plain, sslcontext=ssl.create_default_context())))
-        asyncio.run(run(_Twin(other)))
+        asyncio.run(run(Twin(plain, sslcontext=ssl.create_default_context())))
+        asyncio.run(run(Twin(other)))
     assert [file_transport(scope) is None for scope in scopes] == [True, False]
-
-
-class _Twin(asyncio.Transport):
-    """A transport that keeps what it is told."""
-
-    def __init__(self, connection: socket.socket, **extra: object) -> None:
-        super().__init__({"socket": connection, **extra})
-        self.written = b""
-        self.buffered = 0
-        self.limits: list[int | None] = []
-        self.is_open = True
-        self.aborted = False
-        self.reads = True
-        self.protocol: asyncio.BaseProtocol = asyncio.Protocol()
-
-    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
-        self.written += data
-
-    def close(self) -> None:
-        self.is_open = False
-
-    def abort(self) -> None:
-        self.is_open = False
-        self.aborted = True
-
-    def is_closing(self) -> bool:
-        return not self.is_open
-
-    def is_reading(self) -> bool:
-        return self.reads
-
-    def pause_reading(self) -> None:
-        self.reads = False
-
-    def resume_reading(self) -> None:
-        self.reads = True
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self.protocol = protocol
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        return self.protocol
-
-    def get_write_buffer_size(self) -> int:
-        return self.buffered
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self.limits.append(high)
 
 
 @dataclass
@@ -335,7 +288,7 @@ class _Pair:
     """A ``FileTransport`` over a twin, the client's end of the connection, and a file."""
 
     transport: FileTransport
-    twin: _Twin
+    twin: Twin
     client: socket.socket
     path: Path
     file: StoredFile
@@ -354,7 +307,7 @@ def with_pair(tmp_path: Path) -> Callable[[Callable[[_Pair], Coroutine[Any, Any,
         client.settimeout(LIVENESS_SECONDS)
 
         async def go() -> None:
-            twin = _Twin(near)
+            twin = Twin(near)
             transport = FileTransport(twin, asyncio.get_running_loop())
             await asyncio.wait_for(work(_Pair(transport, twin, client, path, file, threads)), LIVENESS_SECONDS)
             transport.lost()
@@ -511,6 +464,26 @@ def test_one_that_takes_long_goes_to_the_end_of_the_line_now_and_then(with_pair:
             pair.transport.write(body)
             assert await body.sent(threads, STALL_SECONDS)
         assert (pair.client.recv(100), threads.count) == (b"012", 3)
+
+    with_pair(work)
+
+
+def test_a_connection_that_is_lost_while_its_client_is_given_up_is_no_fault(with_pair: WithPair) -> None:
+    async def work(pair: _Pair) -> None:
+        def lose() -> None:
+            pair.twin.is_open = False
+            pair.transport.lost()
+
+        loop = asyncio.get_running_loop()
+        body = FileBody(pair.file, Span(0, 10 * MIB), is_last=True)
+        pair.transport.write(body)
+        sending = asyncio.create_task(body.sent(pair.threads, stall_seconds=0.2))
+        await asyncio.sleep(0.1)
+        # A busy moment of the loop, after which the timer has run, then the connection is lost, and only then who waits
+        # for either goes on.
+        loop.call_soon(time.sleep, 0.3)
+        loop.call_soon(loop.call_soon, loop.call_soon, lose)
+        assert not await sending
 
     with_pair(work)
 
