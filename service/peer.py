@@ -126,7 +126,8 @@ class Peer:
                 if not (self.is_patient and _is_ready(descriptor, select.POLLOUT)):
                     return False
             except OSError as error:
-                if isinstance(error, ConnectionError) or self._is_gone():
+                # Not every ConnectionError: others come from a file that lies on a network.
+                if isinstance(error, BrokenPipeError | ConnectionResetError) or self._is_gone():
                     raise PeerGone from error
                 raise
             if self.position == stop:

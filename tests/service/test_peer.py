@@ -1,0 +1,110 @@
+"""What a thread finds at the other end of a connection, over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from service.conditions import Span
+from service.peer import Peer, PeerGone
+from service.record import Record
+from service.storage import StoredFile
+from tests.service.harness import LIVENESS_SECONDS
+
+# More than the sockets of a connection take while nobody reads.
+LARGE = 24 * 1024 * 1024
+
+
+@dataclass
+class Link:
+    peer: Peer
+    client: socket.socket
+
+
+@pytest.fixture
+def link() -> Iterator[Link]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname(), timeout=LIVENESS_SECONDS)
+        near, _ = listener.accept()
+    near.setblocking(False)
+    peer = Peer(near)
+    with client:
+        yield Link(peer, client)
+    peer.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    found = tmp_path / "content"
+    found.touch()
+    os.truncate(found, LARGE)
+    return found
+
+
+def _open(path: Path, kind: type[StoredFile] = StoredFile) -> StoredFile:
+    return kind("x", Record(LARGE, "", ""), os.open(path, os.O_RDONLY), None)
+
+
+def test_a_client_that_is_cut_off_from_the_network_is_taken_for_gone_and_not_for_a_fault(
+    link: Link, path: Path
+) -> None:
+    """The kernel then ends the connection with ETIMEDOUT, as a file on a network may fail too."""
+    link.peer.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 100)
+    until = time.monotonic() + LIVENESS_SECONDS
+    with _open(path) as file:
+        with pytest.raises(PeerGone) as gone:
+            while time.monotonic() < until:
+                link.peer.send(file, LARGE, is_last=True)
+        assert isinstance(gone.value.__cause__, TimeoutError)
+        assert not file.closed
+
+
+@pytest.mark.parametrize("number", [errno.ETIMEDOUT, errno.ECONNABORTED, errno.ENOTCONN, errno.EIO])
+def test_a_file_that_fails_is_a_fault_however_its_error_reads(link: Link, path: Path, number: int) -> None:
+    class Failing(StoredFile):
+        def send(self, socket_descriptor: int, span: Span) -> int:
+            raise OSError(number, os.strerror(number))
+
+    with _open(path, Failing) as file, pytest.raises(OSError, match=os.strerror(number)):
+        link.peer.send(file, LARGE, is_last=True)
+
+
+def test_a_connection_that_ends_while_a_thread_writes_ends_at_once_and_is_closed_by_the_thread(link: Link) -> None:
+    """A disk may hang; until it does no more, the number of the socket must not go to another connection."""
+    writing, go_on = threading.Event(), threading.Event()
+
+    def write(_: memoryview) -> None:
+        writing.set()
+        assert go_on.wait(LIVENESS_SECONDS)
+
+    with ThreadPoolExecutor(1) as pool:
+        link.client.sendall(b"some")
+        visit = pool.submit(link.peer.receive, 100, write)
+        assert writing.wait(LIVENESS_SECONDS)
+        link.peer.close()
+        with contextlib.suppress(ConnectionError):
+            assert link.client.recv(1) == b""
+        assert link.peer.socket.fileno() >= 0
+        go_on.set()
+        assert isinstance(visit.exception(LIVENESS_SECONDS), PeerGone)
+        assert link.peer.socket.fileno() < 0
+
+
+def test_what_a_client_has_not_taken_is_told_and_nothing_where_a_socket_can_not_tell(link: Link, path: Path) -> None:
+    assert link.peer.unsent() == 0
+    with _open(path) as file:
+        while link.peer.send(file, LARGE, is_last=True):
+            pass
+    assert 0 < link.peer.unsent() <= link.peer.position
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert Peer(listener).unsent() == 0
