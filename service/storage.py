@@ -369,9 +369,7 @@ class StoredFile:
         return self._descriptor < 0
 
     def read(self, span: Span) -> bytes:
-        """The bytes of ``span``, which lies within the content. Raises DamagedFile if they are gone."""
-        if self.content is not None:
-            return self.content[span.start : span.stop]
+        """The bytes of ``span``, which lies within a content that is not read yet. Raises DamagedFile if they are gone."""
         with self._lock:
             found = _read(self._descriptor, span.start, span.length)
         if len(found) != span.length:
@@ -433,11 +431,8 @@ def _link(part: str, file_id: str, directory: Directory, descriptor: int) -> Non
 
 
 def _is_same(file_id: str, directory: Directory, descriptor: int) -> bool:
-    try:
-        found = os.stat(file_id, dir_fd=directory.descriptor, follow_symlinks=False)
-        return os.path.samestat(found, os.fstat(descriptor))
-    except OSError:
-        return False
+    found = os.stat(file_id, dir_fd=directory.descriptor, follow_symlinks=False)
+    return os.path.samestat(found, os.fstat(descriptor))
 
 
 def _close(descriptor: int) -> None:

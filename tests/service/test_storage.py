@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import socket
 import stat
 import threading
 import time
@@ -12,7 +13,8 @@ import pytest
 
 from service import ids, record
 from service.conditions import Span
-from service.storage import INLINE_BYTES, DigestError, FileStore, PartLost, StoredFile
+from service.record import DamagedFile
+from service.storage import INLINE_BYTES, DigestError, FileStore, Part, PartLost, StoredFile
 from tests.service.harness import wait_until
 
 CONTENT = b"file content"
@@ -155,6 +157,18 @@ def test_a_name_whose_directory_can_not_be_made_durable_is_taken_back(tmp_path: 
     assert store.page(None, 10) == []
 
 
+def test_what_is_given_up_while_it_is_made_durable_never_has_a_name(tmp_path: Path) -> None:
+    parts: list[Part] = []
+    store = FileStore(tmp_path, sync=lambda _: parts[0].abandon())
+    store.prepare()
+    parts.append(store.begin("text/plain"))
+    with pytest.raises(PartLost):
+        parts[0].publish([CONTENT])
+    assert store.page(None, 10) == []
+    parts[0].discard()
+    assert on_disk(store) == []
+
+
 def test_what_is_stored_after_it_was_given_up_is_not_kept(store: FileStore) -> None:
     part = store.begin("text/plain")
     stored = part.publish([CONTENT])
@@ -197,6 +211,55 @@ def test_a_large_file_is_read_in_spans(store: FileStore) -> None:
         assert file.content is None
         assert file.read(Span(0, 10)) == content[:10]
         assert file.read(Span(INLINE_BYTES, len(content))) == content[INLINE_BYTES:]
+
+
+def test_a_file_system_that_returns_less_than_was_asked_for_is_asked_again(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One on a network does when the rest of an answer is lost; asked for that, it fails or has it."""
+    content = os.urandom(INLINE_BYTES + 1000)
+    pread = os.pread
+    with store.open(put(store, content)) as file:
+        monkeypatch.setattr(os, "pread", lambda descriptor, length, start: pread(descriptor, min(length, 1000), start))
+        assert file.read(Span(10, len(content))) == content[10:]
+
+
+def test_a_file_that_is_cut_short_is_never_taken_for_whole(store: FileStore) -> None:
+    for size in (12, INLINE_BYTES + 1000):
+        file_id = put(store, os.urandom(size))
+        with store.open(file_id) as open_already:
+            os.truncate(store.root.joinpath(*ids.directory(file_id), file_id), size // 2)
+            if size > INLINE_BYTES:
+                with pytest.raises(DamagedFile, match=file_id):
+                    open_already.read(Span(0, size))
+        for look in (store.open, store.describe):
+            with pytest.raises(DamagedFile, match=file_id):
+                look(file_id)
+
+
+@pytest.mark.parametrize("what", ["FIFO", "directory", "link", "socket", "linked directory"])
+def test_what_is_no_regular_file_is_no_stored_file(store: FileStore, what: str) -> None:
+    file_id = put(store)
+    path = store.root.joinpath(*ids.directory(file_id), file_id)
+    other = path.rename(store.root / "other")
+    with socket.socket(socket.AF_UNIX) as bound:
+        if what == "FIFO":
+            os.mkfifo(path)
+        elif what == "directory":
+            path.mkdir()
+        elif what == "link":
+            path.symlink_to(other)
+        elif what == "socket":
+            with contextlib.chdir(path.parent):  # the name of a socket must be short
+                bound.bind(path.name)
+        else:
+            linked = path.parent.rename(store.root / "linked")
+            other.rename(linked / file_id)
+            path.parent.symlink_to(linked)
+        # One that has not looked at the directory before.
+        for look in (FileStore(store.root).open, FileStore(store.root).describe):
+            with pytest.raises(FileNotFoundError):
+                look(file_id)
 
 
 def test_a_file_that_is_closed_while_a_thread_reads_it_reads_no_other(store: FileStore) -> None:
@@ -249,6 +312,17 @@ def test_removing_the_last_file_of_a_past_span_removes_its_directories(tmp_path:
     now = FileStore(tmp_path)
     now.remove(file_id)
     assert [path.name for path in tmp_path.iterdir()] == ["incoming"]
+
+
+def test_removing_a_file_leaves_those_beside_it(tmp_path: Path) -> None:
+    then = time.time_ns() - 90 * 86_400 * 10**9
+    store = FileStore(tmp_path, id_source=ids.IdSource(lambda: then))
+    store.prepare()
+    first, second = put(store), put(store)
+    assert ids.directory(first) == ids.directory(second)
+    FileStore(tmp_path).remove(first)
+    with FileStore(tmp_path).open(second) as file:
+        assert file.content == CONTENT
 
 
 def test_storing_survives_the_removal_of_its_directory_by_another_process(store: FileStore) -> None:
