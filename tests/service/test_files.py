@@ -369,6 +369,22 @@ def test_a_client_that_vanishes_leaves_nothing_and_is_no_error(api: Api) -> None
     assert api.parts() == []
 
 
+def test_a_body_that_ends_before_its_length_is_400_and_leaves_nothing(api: Api) -> None:
+    """uvicorn tells of a client that has gone; another server may only say that nothing more is to come."""
+    pieces = [b"x" * 400_000, b"x" * 400_000, b"x" * 100_000]
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+
+    portal = api.client.portal
+    assert portal is not None
+    sent = portal.call(_call, api, receive)
+    assert sent[0]["status"] == 400
+    assert "900000 bytes, Content-Length says 1000000" in json.loads(sent[1]["body"])["detail"]
+    assert api.client.get("/arquivos").json() == {"files": []}
+    assert api.parts() == []
+
+
 def test_a_client_that_stalls_is_408_and_leaves_nothing(tmp_path: Path) -> None:
     first = [True]
 

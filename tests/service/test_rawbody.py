@@ -7,6 +7,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -16,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from service import storage
+from service import files, storage
 from service.peer import PIECE_BYTES, WAKE_BYTES
 from service.protocol import FIRST_BYTES
 from service.rawbody import LEAST_BYTES
 from tests.service.file_server import names_on_disk, parts
-from tests.service.harness import wait_until
+from tests.service.harness import LIVENESS_SECONDS, wait_until
 from tests.service.live_api import LoopName, Served, descriptors, errors, live_api, requests
-from tests.service.raw_http import Answer, Connection, ask, head
+from tests.service.raw_http import Answer, Connection, ask, chunked, head
 
 MIB = 1024 * 1024
 
@@ -165,6 +166,35 @@ def test_an_upload_that_stalls_is_told_so_and_stores_nothing(serve: Callable[...
         assert (answer.status, answer.json()["type"], answer.closes) == (408, "urn:problem:body-stalled", True)
         assert connection.socket.recv(1) == b""
     _nothing_stored(served)
+
+
+@pytest.mark.parametrize("length", [1000, MIB, None])
+def test_an_upload_that_trickles_for_hours_is_ended_and_stores_nothing(
+    serve: Callable[..., Served], length: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever way it comes in: else the sweep would take its part for abandoned before it is whole."""
+    monkeypatch.setattr(files, "LONGEST_UPLOAD_SECONDS", 1.0)
+    served = serve(files_stall_seconds=1.0)
+    with Connection(served.port) as connection:
+        coding = {"Transfer_Encoding": "chunked"} if length is None else {}
+        connection.send(head("POST", "/arquivos", length, **coding))
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while not select.select([connection.socket], [], [], 0.05)[0]:
+                assert time.monotonic() - began < LIVENESS_SECONDS
+                connection.send(chunked(b"x") if length is None else b"x")
+        answer = connection.read()
+        assert (answer.status, answer.json()["type"], answer.closes) == (408, "urn:problem:body-stalled", True)
+        assert "did not end within" in answer.json()["detail"]
+        assert time.monotonic() - began >= 1.0
+    _nothing_stored(served)
+
+
+def test_a_large_upload_of_unknown_length_is_stored_byte_by_byte(served: Served) -> None:
+    pieces = [os.urandom(size) for size in (1, MIB, 300_000, 7, 2 * MIB, 3)]
+    with Connection(served.port) as connection:
+        connection.send(head("POST", "/arquivos", Transfer_Encoding="chunked") + chunked(*pieces) + b"0\r\n\r\n")
+        _check_stored(served, connection.read(), b"".join(pieces))
 
 
 def test_an_upload_that_trickles_is_not_taken_for_stalled(serve: Callable[..., Served]) -> None:
