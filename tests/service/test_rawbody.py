@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import errno
 import hashlib
 import os
 import select
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -16,15 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
 
 from service import files, storage
-from service.peer import PIECE_BYTES, WAKE_BYTES
-from service.protocol import FIRST_BYTES
-from service.rawbody import LEAST_BYTES
+from service.peer import PIECE_BYTES, WAKE_BYTES, PeerGone
+from service.protocol import FIRST_BYTES, HttpProtocol
+from service.rawbody import LEAST_BYTES, RawBody
+from service.transport import file_transport
 from tests.service.file_server import names_on_disk, parts
 from tests.service.harness import LIVENESS_SECONDS, wait_until
 from tests.service.live_api import LoopName, Served, descriptors, errors, live_api, requests
 from tests.service.raw_http import Answer, Connection, ask, chunked, head
+from tests.service.twin_transport import Twin
 
 MIB = 1024 * 1024
 
@@ -260,6 +267,46 @@ def test_a_disk_that_fails_in_mid_upload_is_told_though_the_client_still_sends(
         assert connection.socket.recv(1) == b""
     _nothing_stored(served)
     _check_stored(served, ask(served.port, "POST", "/arquivos", bytes(MIB)), bytes(MIB))
+
+
+def test_bytes_that_arrive_though_a_body_was_taken_end_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    """A loop that hands out what it was told to leave would make a hole in the file."""
+    taken: list[RawBody] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        transport = file_transport(scope)
+        assert transport is not None
+        taken.append(transport.take(MIB))
+        with pytest.raises(RuntimeError, match="taken already"):
+            transport.take(MIB)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async def run(twin: Twin) -> None:
+        config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None)
+        protocol = HttpProtocol(config, ServerState(), {})
+        protocol.connection_made(twin)
+
+        def arrive(content: bytes) -> None:
+            protocol.get_buffer(-1)[: len(content)] = content
+            protocol.buffer_updated(len(content))
+
+        arrive(head("POST", "/arquivos", MIB))
+        while not taken:
+            await asyncio.sleep(0)
+        assert (twin.reads, twin.aborted) == (False, False)
+        arrive(b"x")
+        assert twin.aborted
+        twin.is_open = False
+        protocol.connection_lost(None)
+        # Nor is anything waited for then.
+        await asyncio.wait_for(taken[0].arrival(LIVENESS_SECONDS), 1)
+        with pytest.raises(PeerGone):
+            await asyncio.to_thread(taken[0].receive, bytes)
+
+    with socket.socket() as plain:
+        asyncio.run(run(Twin(plain)))
+    assert errors(caplog) == ["bytes of a body have arrived twice"]
 
 
 def test_a_server_that_stops_takes_an_upload_to_its_end(tmp_path: Path, loop_name: LoopName) -> None:

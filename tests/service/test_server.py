@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import resource
@@ -188,6 +189,22 @@ def test_a_second_signal_ends_the_drain(env: dict[str, str], tmp_path: Path) -> 
         began = time.monotonic()
         assert server.stop(signal.SIGINT) == 0
         assert time.monotonic() - began < 60
+
+
+def test_a_third_signal_ends_the_requests_under_way(env: dict[str, str], tmp_path: Path) -> None:
+    env = {**env, "DRAIN_SECONDS": "10", "STOP_TIMEOUT_SECONDS": "110", "FILES_STALL_SECONDS": "60"}
+    with started("api", env, tmp_path / "log") as server, begin_upload(server, 1000) as client:
+        server.popen.send_signal(signal.SIGINT)
+        wait_until(lambda: status(f"{server.url}/healthcheck") == 503)
+        server.popen.send_signal(signal.SIGINT)
+        wait_until(lambda: status(f"{server.url}/health/live") == 0)
+        assert server.popen.poll() is None  # it waits for the upload
+        began = time.monotonic()
+        assert server.stop(signal.SIGINT) == 0
+        assert time.monotonic() - began < 15
+        with contextlib.suppress(ConnectionError):
+            read_all(client)
+    assert server.lines()[-1]["message"] == "stopped"
 
 
 @pytest.mark.parametrize(
