@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from service.conditions import Span
-from service.peer import Peer, PeerGone
+from service.peer import VISIT_SECONDS, Peer, PeerGone
 from service.record import Record
 from service.storage import StoredFile
 from tests.service.harness import LIVENESS_SECONDS
@@ -98,6 +99,32 @@ def test_a_connection_that_ends_while_a_thread_writes_ends_at_once_and_is_closed
         go_on.set()
         assert isinstance(visit.exception(LIVENESS_SECONDS), PeerGone)
         assert link.peer.socket.fileno() < 0
+
+
+@pytest.mark.parametrize("way", ["reset", "half-closed"])
+def test_a_client_that_has_gone_is_told_apart_from_one_that_pauses(link: Link, way: str) -> None:
+    received = bytearray()
+    link.client.sendall(b"some")
+    assert link.peer.receive(100, received.extend) == (4, None)
+    assert link.peer.receive(96, received.extend) == (0, None)
+    if way == "reset":
+        link.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        link.client.close()
+    else:
+        link.client.shutdown(socket.SHUT_WR)
+    with pytest.raises(PeerGone):
+        link.peer.receive(96, received.extend)
+    assert received == b"some"
+
+
+def test_one_whose_bytes_are_slow_to_write_goes_to_the_end_of_the_line_now_and_then(link: Link) -> None:
+    def write(_: memoryview) -> None:
+        link.client.sendall(b"more")
+        time.sleep(VISIT_SECONDS)
+
+    link.client.sendall(b"some")
+    assert link.peer.receive(100, write) == (4, None)
+    assert link.peer.receive(4, write) == (4, memoryview(b"more"))
 
 
 def test_what_a_client_has_not_taken_is_told_and_nothing_where_a_socket_can_not_tell(link: Link, path: Path) -> None:
