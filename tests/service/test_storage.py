@@ -180,6 +180,13 @@ def test_what_is_stored_after_it_was_given_up_is_not_kept(store: FileStore) -> N
 
 
 def test_many_who_wait_for_one_directory_share_a_sync(tmp_path: Path) -> None:
+    class Moment(ids.IdSource):
+        """One directory for all, however long a busy machine takes."""
+
+        def next(self, *, spread: bool = False) -> str:
+            return super().next()
+
+    now = time.time_ns()
     syncs: list[int] = []
     gate = threading.Event()
 
@@ -189,7 +196,7 @@ def test_many_who_wait_for_one_directory_share_a_sync(tmp_path: Path) -> None:
             gate.wait(10)
 
     gate.set()
-    store = FileStore(tmp_path, sync=sync)
+    store = FileStore(tmp_path, id_source=Moment(lambda: now), sync=sync)
     store.prepare()
     put(store)
     syncs.clear()
