@@ -128,7 +128,13 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._protocol.connection_made(self._transport)
 
     def _refuse_garbage(self) -> None:
+        transport = self._transport
+        assert transport is not None
+        is_body = transport.is_busy and not transport.expects_head
         self._refuse(BadRequest("This is not a request of HTTP/1.1 that can be read."))
+        if is_body:
+            # The application would wait in vain for the rest of what can't be read.
+            self._protocol.connection_lost(None)
 
     def _refuse(self, problem: Problem) -> None:
         transport = self._transport

@@ -10,9 +10,10 @@ import pytest
 
 from service import protocol
 from service.protocol import HEAD_BYTES, UNREAD_BYTES
+from tests.service.file_server import names_on_disk, parts
 from tests.service.harness import PROBLEM, wait_until
-from tests.service.live_api import Served, errors
-from tests.service.raw_http import Answer, Connection, ask, head
+from tests.service.live_api import Served, errors, requests
+from tests.service.raw_http import Answer, Connection, ask, chunked, head
 
 MIB = 1024 * 1024
 LARGE = 24 * MIB
@@ -64,6 +65,27 @@ def test_a_chunk_that_makes_no_sense_is_answered_like_every_error(served: Served
         connection.send(head("POST", "/arquivos", Transfer_Encoding="chunked") + b"xyz\r\nabc\r\n0\r\n\r\n")
         answer = connection.read()
         assert (answer.status, answer.headers["content-type"]) == (400, PROBLEM)
+
+
+@pytest.mark.parametrize("target", ["/arquivos", "/ingest"])
+def test_a_body_that_stops_to_make_sense_is_answered_at_once_and_stores_nothing(
+    served: Served, target: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The application has begun to wait for more by then."""
+    caplog.set_level("INFO")
+    with Connection(served.port) as connection:
+        connection.send(head("POST", target, Transfer_Encoding="chunked", Content_Type="application/json"))
+        connection.send(chunked(b"x" * 100_000 if target == "/arquivos" else b"{"))
+        wait_until(lambda: sum(served.received) > 0)
+        began = time.monotonic()
+        connection.send(b"xyz\r\nabc\r\n0\r\n\r\n")
+        _check_refused(connection, 400, "bad-request")
+        assert time.monotonic() - began < 10  # a client that stalls has longer
+    wait_until(lambda: len(requests(caplog)) == 1)
+    wait_until(lambda: parts(served.store.root) == [])
+    assert names_on_disk(served.store.root) == set()
+    assert errors(caplog) == []
+    assert ask(served.port, "GET", "/health/live").status == 200
 
 
 @pytest.mark.parametrize("piece", [MIB, 10_000])
