@@ -103,9 +103,9 @@ class IngestRoutes:
                 self._gather(body, piece)
                 if not more:
                     break
+                piece, more = await self._receive(receive)
                 if time.monotonic() > deadline:
                     raise Stalled(f"The body did not end within {self._body_seconds:g} s.")
-                piece, more = await self._receive(receive)
             if len(body) <= SMALL_BYTES:
                 token, outcome = _read(body, read)
             else:

@@ -71,16 +71,16 @@ class Worker:
         self._inbox = inbox
         self._bucket = bucket
         self._prefix = prefix
-        self._pulse = Pulse(SILENCE_SECONDS)
         self._metrics = metrics or Metrics("worker")
         self._stopping = threading.Event()
         self._room = Room(concurrency, memory_bytes)
         # A queue and threads, since a pool's futures, which nobody would look at, cost a tenth of a message.
         self._begun: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._work_off, name=f"work-{n}") for n in range(concurrency)]
+        self._poll_pulses = [Pulse(SILENCE_SECONDS) for _ in range(polls_at_once(concurrency))]
         self._pollers = [
-            threading.Thread(target=self._poll if number == 0 else self._help, name=f"poll-{number}")
-            for number in range(polls_at_once(concurrency))
+            threading.Thread(target=self._help if number else self._poll, args=(pulse,), name=f"poll-{number}")
+            for number, pulse in enumerate(self._poll_pulses)
         ]
         self._helpers_wanted = threading.Semaphore(0)
         self._holder = Holder(inbox, visibility_seconds)
@@ -97,7 +97,7 @@ class Worker:
     @property
     def pulses(self) -> list[Pulse]:
         """Of the threads without which messages are lost sight of: those that poll, renew and delete."""
-        return [self._pulse, self._holder.pulse, *self._deleter.pulses]
+        return [*self._poll_pulses, self._holder.pulse, *self._deleter.pulses]
 
     def stop(self) -> None:
         """Makes ``run`` return soon. May be called from any thread and more than once; not from a signal handler."""
@@ -120,21 +120,22 @@ class Worker:
         self._deleter.close()
         self._holder.close()
 
-    def _poll(self) -> None:
+    def _poll(self, pulse: Pulse) -> None:
         """Polls for ever."""
         while not self._stopping.is_set():
-            self._turn()
+            self._turn(pulse)
 
-    def _help(self) -> None:
+    def _help(self, pulse: Pulse) -> None:
         """Polls while there is more in the queue than the others bring."""
         while not self._stopping.is_set():
+            pulse.rest()
             self._helpers_wanted.acquire()
-            while not self._stopping.is_set() and self._turn():
+            while not self._stopping.is_set() and self._turn(pulse):
                 pass
 
-    def _turn(self) -> int:
+    def _turn(self, pulse: Pulse) -> int:
         """One poll at most. Returns how many messages it brought."""
-        self._pulse.beat()
+        pulse.beat()
         # While the bucket is away, each delivery only brings a message closer to the dead-letter queue.
         pause = max(self._queue_pause.seconds, self._bucket_pause.seconds)
         if pause and self._stopping.wait(pause):
@@ -144,7 +145,7 @@ class Worker:
         try:
             if room == 0 or self._stopping.is_set():
                 return 0
-            self._pulse.beat()
+            pulse.beat()
             messages = self._inbox.receive(room)
             self._queue_pause.worked()
             if not messages:

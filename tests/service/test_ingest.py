@@ -231,6 +231,9 @@ def test_a_body_that_trickles_for_too_long_is_given_up(api: Api) -> None:
     trickle = {"type": "http.request", "body": b" ", "more_body": True}
     with pytest.raises(Stalled, match="did not end within 0 s"):
         exchange(api, trickle, trickle, body_seconds=0)
+    # Nor is one taken whose last piece comes too late.
+    with pytest.raises(Stalled, match="did not end within 0 s"):
+        exchange(api, trickle, {"type": "http.request", "body": b"{}", "more_body": False}, body_seconds=0)
 
 
 class Clients:

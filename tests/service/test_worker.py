@@ -144,10 +144,32 @@ def test_polls_renewals_and_every_deleting_thread_have_a_pulse() -> None:
     queue, bucket = MemoryQueue(), MemoryBucket()
     with working(queue, bucket) as worker:
         names = [pulse.name for pulse in worker.pulses]
-        assert len(set(names)) == 3 and len(names) == 2 + worker_module.DELETING_THREADS
+        polls = names.count("the poll loop")
+        assert polls > 1
+        assert len(set(names)) == 3 and len(names) == polls + 1 + worker_module.DELETING_THREADS
         # Resting ones are as fresh as can be, the others beat.
-        wait_until(lambda: sum(pulse.age_seconds < 0 for pulse in worker.pulses) == worker_module.DELETING_THREADS)
+        resting = polls - 1 + worker_module.DELETING_THREADS
+        wait_until(lambda: sum(pulse.age_seconds < 0 for pulse in worker.pulses) == resting)
         assert all(pulse.fresh for pulse in worker.pulses)
+
+
+def test_each_poll_that_hangs_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "SILENCE_SECONDS", 2.0)
+    queue, bucket = MemoryQueue(), MemoryBucket()
+    go_on = threading.Event()
+    receive = queue.receive
+
+    def hang(most: int) -> Any:
+        if threading.current_thread().name == "poll-1":
+            assert go_on.wait(LIVENESS_SECONDS)
+        return receive(most)
+
+    monkeypatch.setattr(queue, "receive", hang)
+    fill(queue, 100)
+    with working(queue, bucket) as worker:
+        wait_until(lambda: [pulse.name for pulse in worker.pulses if not pulse.fresh] == ["the poll loop"])
+        go_on.set()
+        wait_until(lambda: all(pulse.fresh for pulse in worker.pulses))
 
 
 def test_retries_wait_longer_each_time_and_never_longer_than_the_limit() -> None:
