@@ -26,6 +26,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import (
+    BadRequest,
     InternalError,
     MethodNotAllowed,
     NotFound,
@@ -39,7 +40,7 @@ from service.lifecycle import Lifecycle
 from service.logs import Lines, clock
 from service.metrics import Metrics
 from service.threads import CallHangs, PoolClosed
-from service.transport import FileTransport, file_transport
+from service.transport import file_transport
 
 LINGER_SECONDS = 2.0
 # So much of a refused body is read and dropped without closing the connection.
@@ -78,6 +79,8 @@ class Edge:
         try:
             if exchange.unknown_coding is not None:
                 raise NotImplementedCoding(exchange.unknown_coding)
+            if exchange.upgrades and exchange.has_body:
+                raise BadRequest("The body of a request with Upgrade can't be read here; send it without.")
             await self.app(scope, exchange.receive, exchange.send)
         except Problem as problem:
             await exchange.answer(problem)
@@ -88,7 +91,7 @@ class Edge:
                 raise
             # The server gives up on requests that outlast the stop timeout; this is the last word they get.
             error = cancelled
-            await exchange.answer(Unavailable("The service is stopping; try again."))
+            await exchange.answer(Unavailable("The service is stopping; try again."), may_linger=False)
         except Exception as failure:
             answer, is_expected = _problem(failure, scope)
             error = None if is_expected else failure
@@ -110,6 +113,7 @@ class _Exchange:
         "_declared",
         "_edge",
         "_linger",
+        "_may_linger",
         "_receive",
         "_scope",
         "_send",
@@ -118,6 +122,7 @@ class _Exchange:
         "status",
         "transport",
         "unknown_coding",
+        "upgrades",
     )
 
     def __init__(self, edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
@@ -129,12 +134,15 @@ class _Exchange:
         self._bytes_in = 0
         self._bytes_out = 0
         self._linger = False
+        self._may_linger = True
         self._declared: int | None = None
         self._body_ended = True
         self._trace: str | None = None
         self.status = 0
         self.request_id = ""
         self.unknown_coding: str | None = None
+        # What follows the head of such a request the server's parser takes for another protocol, and drops.
+        self.upgrades = scope["method"] == "CONNECT"
         for name, value in scope["headers"]:
             if name == b"content-length":
                 self._declared = int(value)
@@ -148,6 +156,8 @@ class _Exchange:
             elif name == b"traceparent" and self._trace is None:
                 found = _TRACE_PARENT.match(value)
                 self._trace = found[1].decode() if found else None
+            elif name == b"upgrade":
+                self.upgrades = True
             elif name == b"transfer-encoding":
                 self._body_ended = False
                 if value.strip().lower() != b"chunked":
@@ -157,6 +167,12 @@ class _Exchange:
         self.transport = file_transport(scope)
         if self.transport is not None:
             self.transport.begin_request(has_body=not self._body_ended)
+            if self.upgrades:
+                self.transport.drop_the_rest()
+
+    @property
+    def has_body(self) -> bool:
+        return not self._body_ended
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -166,6 +182,8 @@ class _Exchange:
                 self._body_ended = True
                 if self.transport is not None:
                     self.transport.expects_head = True
+            elif self.transport is not None and message.get("body"):
+                self.transport.body_bytes = 0
         else:
             self._body_ended = True
         return message
@@ -173,13 +191,14 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            if not self._body_ended and self.transport is not None:
-                self._count_taken(self.transport)
+            self._count_taken()
             headers = [*message["headers"], (b"x-request-id", self.request_id.encode())]
             if not self._body_ended:
                 # A client that has stalled is not about to send what would reset the connection.
-                self._linger = self.status != HTTPStatus.REQUEST_TIMEOUT and self._has_much_unread()
-            if (self._linger or self._edge.lifecycle.draining) and all(name != b"connection" for name, _ in headers):
+                stalled = self.status == HTTPStatus.REQUEST_TIMEOUT
+                self._linger = self._may_linger and not stalled and self._has_much_unread()
+            closes = self._linger or self.upgrades or self._edge.lifecycle.draining
+            if closes and all(name != b"connection" for name, _ in headers):
                 headers.append((b"connection", b"close"))
             message["headers"] = headers
             if self.transport is not None:
@@ -199,19 +218,19 @@ class _Exchange:
             return
         await self._send(message)
 
-    async def answer(self, problem: Problem) -> None:
+    async def answer(self, problem: Problem, *, may_linger: bool = True) -> None:
         """Answers ``problem`` if no answer was begun."""
+        self._may_linger = may_linger
         if not self.status:
             await to_response(problem, self.request_id)(self._scope, self.receive, self.send)
 
     def end(self, error: BaseException | None) -> None:
         """Logs and counts."""
-        if self.transport is not None and not self._body_ended:
-            self._count_taken(self.transport)
+        self._count_taken()
         route = getattr(self._scope.get("route"), "path", None)
         milliseconds = (time.perf_counter() - self._began) * 1000
         self._edge.metrics.request(
-            route or "none", milliseconds, self._bytes_in, self._bytes_out, failed=self.status >= 500
+            route or "none", milliseconds, self._bytes_in, self._bytes_out, failed=_is_fault(self.status)
         )
         level = _level(self.status, error)
         if not _log.isEnabledFor(level):
@@ -246,16 +265,21 @@ class _Exchange:
             f'"bytes_out": {self._bytes_out}, "ms": {milliseconds:.2f}}}'
         )
 
-    def _count_taken(self, transport: FileTransport) -> None:
+    def _count_taken(self) -> None:
         """Counts what was received past ``receive``."""
-        taken, all_taken = transport.count_taken()
-        self._bytes_in += taken
-        self._body_ended = all_taken
+        if self.transport is not None and (taken := self.transport.taken) is not None:
+            self._bytes_in += taken.count()
+            self._body_ended = not taken.left
 
     def _has_much_unread(self) -> bool:
-        return self._declared is None or self._declared - self._bytes_in > SMALL_BODY_BYTES
+        # A body that was taken in part ends the connection, however little is left of it.
+        is_taken = self.transport is not None and self.transport.taken is not None
+        return is_taken or self._declared is None or self._declared - self._bytes_in > SMALL_BODY_BYTES
 
     async def _drop_body(self) -> None:
+        if self.transport is not None and (taken := self.transport.taken) is not None:
+            await taken.drop(LINGER_SECONDS)
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
                 while not self._body_ended:
@@ -288,4 +312,9 @@ def _problem(error: Exception, scope: Scope) -> tuple[Problem, bool]:
 def _level(status: int, error: BaseException | None) -> int:
     if status == HTTPStatus.SERVICE_UNAVAILABLE and (error is None or isinstance(error, asyncio.CancelledError)):
         return logging.WARNING  # too busy, or about to stop: said on purpose
-    return logging.ERROR if error is not None or status >= 500 else logging.INFO
+    return logging.ERROR if error is not None or _is_fault(status) else logging.INFO
+
+
+def _is_fault(status: int) -> bool:
+    """501 is what a client gets for asking what HTTP has and this service has not."""
+    return status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED

@@ -196,6 +196,7 @@ class FileRoutes:
                 now = time.monotonic()
                 self._check_deadline(now, deadline)
                 if body.left < left:
+                    self._heap.passed += left - body.left
                     left, heard = body.left, now
                 elif now - heard >= self._stalls.seconds:
                     raise self._stalled()

@@ -60,6 +60,8 @@ class Peer:
         self.position = 0
         """Up to where the file that is being sent has been sent."""
         self.is_patient = True
+        self.received = 0
+        """How many bytes have been taken from the connection."""
         self._is_tcp = connection.family in (socket.AF_INET, socket.AF_INET6)
         self._visiting = threading.Lock()
         self._closed = False
@@ -102,8 +104,8 @@ class Peer:
             if self._closed:
                 self._close_unless_visited()
 
-    def receive(self, wanted: int, write: Callable[[memoryview], object]) -> tuple[int, memoryview | None]:
-        """Hands to ``write`` what arrives without a long wait, up to ``wanted`` bytes; returns how many did.
+    def receive(self, wanted: int, write: Callable[[memoryview], object]) -> memoryview | None:
+        """Hands to ``write`` what arrives without a long wait, up to ``wanted`` bytes; ``received`` counts them.
 
         The last piece of what was wanted is returned instead; it lasts until this thread's next call. Raises PeerGone,
         and what ``write`` raises. For a thread.
@@ -139,20 +141,32 @@ class Peer:
                 return True
         return True
 
-    def _receive(self, wanted: int, write: Callable[[memoryview], object]) -> tuple[int, memoryview | None]:
+    def drop(self, most: int) -> bool:
+        """Receives and forgets up to ``most`` bytes of what has arrived; False if a thread is at work here.
+
+        Raises PeerGone. Does not block.
+        """
+        if not self._visiting.acquire(blocking=False):
+            return False
+        try:
+            self._fill(_buffer.view[:most])
+        finally:
+            self._visiting.release()
+        return True
+
+    def _receive(self, wanted: int, write: Callable[[memoryview], object]) -> memoryview | None:
         until = time.monotonic() + VISIT_SECONDS
-        received = 0
+        last = self.received + wanted
         while not self._closed:
-            filled = self._fill(_buffer.view[: wanted - received])
-            received += len(filled)
-            if received == wanted:
-                return received, filled
+            filled = self._fill(_buffer.view[: last - self.received])
+            if self.received == last:
+                return filled
             if filled:
                 write(filled)
             if time.monotonic() > until:
-                return received, None
+                return None
             if not filled and not _is_ready(self.socket.fileno(), select.POLLIN):
-                return received, None
+                return None
         raise PeerGone
 
     def _fill(self, view: memoryview) -> memoryview:
@@ -168,6 +182,7 @@ class Peer:
             if not received:
                 raise PeerGone
             filled += received
+            self.received += received
         return view[:filled]
 
     def _is_gone(self) -> bool:

@@ -26,12 +26,18 @@ from service.transport import STATE_KEY, FileTransport
 # The load balancer's own limit of a request's head; and so much may be left of a body that was refused unread.
 HEAD_BYTES = 64 * 1024
 UNREAD_BYTES = 64 * 1024
+# Requests that are parsed are held in memory, each at some hundred times its size. No more than these come in one read,
+# unless it is a large one for a body.
+MOST_IN_LINE = 1000
 # Beyond the keep-alive timeout, after which uvicorn closes an idle connection itself.
 GRACE_SECONDS = 10.0
 
 # Of a large upload, so much comes in through the server, and the rest past it.
 FIRST_BYTES = 16 * 1024
 READ_BYTES = 256 * 1024
+# So much of a body arrives at most before the application is given a piece of it: what the server holds for it, and what
+# one read brings. More is none: chunk extensions or trailers without an end.
+BODY_BYTES = READ_BYTES + 2 * 64 * 1024
 
 _log = logging.getLogger("service.protocol")
 # All connections share it: what has been read is handed on before the next read.
@@ -50,8 +56,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         loop = self._loop = _loop or asyncio.get_running_loop()
-        # uvicorn copies what is in here into the scope of each request.
-        state = self._state = dict(app_state)
+        # uvicorn copies what is in here into the scope of each request, when the request's first bytes have arrived.
+        state = self._state = _State(app_state)
         self._make: Callable[[], asyncio.Protocol] = lambda: _http_protocol()(
             config=config, server_state=server_state, app_state=state, _loop=loop
         )
@@ -60,12 +66,14 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._buffer = _buffer
         self._idle_seconds = config.timeout_keep_alive + GRACE_SECONDS
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._progress: tuple[int, ...] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         if _is_possible(transport):
             self._transport = FileTransport(transport, self._loop)
             self._transport.on_next_request = self._renew
-            self._state[STATE_KEY] = transport = self._transport
+            self._transport.on_broken_body = self._break_body
+            self._state[STATE_KEY] = transport = self._state.transport = self._transport
             self._idle_timer = self._loop.call_later(self._idle_seconds, self._check_idle)
         self._protocol.connection_made(transport)
 
@@ -96,6 +104,11 @@ class HttpProtocol(asyncio.BufferedProtocol):
                 # What follows may be taken by the application, which is about to see the head.
                 transport.hold_reading()
                 self._loop.call_soon(transport.go_on_reading)
+        else:
+            transport.body_bytes += nbytes
+            if transport.body_bytes > BODY_BYTES:
+                self._refuse(HeadTooLarge("What comes with the body is too large: trailers, or extensions of chunks."))
+                return
         transport.on_own_words = self._refuse_garbage
         try:
             self._protocol.data_received(data)
@@ -128,13 +141,15 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._protocol.connection_made(self._transport)
 
     def _refuse_garbage(self) -> None:
-        transport = self._transport
-        assert transport is not None
-        is_body = transport.is_busy and not transport.expects_head
-        self._refuse(BadRequest("This is not a request of HTTP/1.1 that can be read."))
-        if is_body:
-            # The application would wait in vain for the rest of what can't be read.
-            self._protocol.connection_lost(None)
+        assert self._transport is not None
+        if self._transport.in_line > MOST_IN_LINE:
+            self._refuse(BadRequest(f"More than {MOST_IN_LINE} requests are in line here; wait for answers."))
+        else:
+            self._refuse(BadRequest("This is not a request of HTTP/1.1 that can be read."))
+
+    def _break_body(self) -> None:
+        """Tells the application, which would wait in vain for what can't be read."""
+        self._protocol.connection_lost(None)
 
     def _refuse(self, problem: Problem) -> None:
         transport = self._transport
@@ -148,12 +163,32 @@ class HttpProtocol(asyncio.BufferedProtocol):
         transport = self._transport
         assert transport is not None
         left = self._idle_seconds
-        if not transport.is_busy:
+        if transport.is_busy:
+            # Some waits of the server's for a client that takes nothing have no end.
+            before, self._progress = self._progress, transport.progress()
+            if before is not None and before == self._progress:
+                transport.abort()
+                return
+        else:
             left -= self._loop.time() - transport.is_idle_since
             if left <= 0:
                 transport.abort()
                 return
         self._idle_timer = self._loop.call_later(left, self._check_idle)
+
+
+class _State(dict[str, Any]):
+    """What each request gets a copy of, which counts them."""
+
+    transport: FileTransport | None = None
+
+    def copy(self) -> dict[str, Any]:
+        """Raises ValueError if there are too many, which the parser that asks takes for an error of the client's."""
+        if self.transport is not None:
+            self.transport.in_line += 1
+            if self.transport.in_line > MOST_IN_LINE:
+                raise ValueError("too many requests in line")
+        return dict(self)
 
 
 def _answer(problem: Problem, request_id: str) -> bytes:

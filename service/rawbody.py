@@ -6,10 +6,12 @@ server sees the head and the first bytes; the rest is read by the thread that ha
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from service.peer import WAKE_BYTES, Peer
+from service.peer import WAKE_BYTES, Peer, PeerGone
 
 if TYPE_CHECKING:
     from service.transport import FileTransport
@@ -21,27 +23,31 @@ LEAST_BYTES = 128 * 1024
 class RawBody:
     """``length`` bytes that are still to come. ``FileTransport.take`` makes it; nobody else reads the connection then.
 
-    ``stop`` must follow in the end. If bytes are left then, the connection can't be used for another request.
+    If bytes are left in the end, the connection can't be used for another request.
     """
 
     def __init__(self, transport: FileTransport, peer: Peer, length: int) -> None:
-        self.left = length
+        self._length = length
         self._transport = transport
         self._peer = peer
         self._wake_at = 1
-        self._uncounted = 0
+        self._counted = 0
+        peer.received = 0
         self._set_wake_at(min(WAKE_BYTES, length))
+
+    @property
+    def left(self) -> int:
+        """How many bytes are still to come."""
+        return self._length - self._peer.received
 
     def receive(self, write: Callable[[memoryview], object]) -> memoryview | None:
         """See ``Peer.receive``: None as long as more is to come, then the last piece. For a thread."""
-        received, last = self._peer.receive(self.left, write)
-        self.left -= received
-        self._uncounted += received
-        return last
+        return self._peer.receive(self.left, write)
 
     def count(self) -> int:
         """How many bytes were received since this was asked last."""
-        found, self._uncounted = self._uncounted, 0
+        received = self._peer.received
+        found, self._counted = received - self._counted, received
         return found
 
     async def arrival(self, seconds: float) -> None:
@@ -49,14 +55,22 @@ class RawBody:
         self._set_wake_at(min(WAKE_BYTES, self.left))
         await self._transport.until_readable(seconds)
 
+    async def drop(self, seconds: float) -> None:
+        """Receives and forgets the rest, for ``seconds`` at most, unless a thread still hangs over what came before."""
+        self.stop()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        with contextlib.suppress(PeerGone):
+            while self.left and self._peer.drop(self.left) and (wait := until - loop.time()) > 0:
+                await self._transport.until_readable(wait)
+
     async def end(self) -> None:
         """Says that the client has gone."""
         await self._transport.end()
 
     def stop(self) -> None:
-        """Leaves the connection to the server again: once the answer is sent or, if bytes are left, at once."""
+        """Says that ``arrival`` will not be asked for again."""
         self._set_wake_at(1)
-        self._transport.give_back()
 
     def _set_wake_at(self, received: int) -> None:
         if received != self._wake_at:

@@ -36,12 +36,18 @@ class FileTransport(asyncio.Transport):
         """Whether what arrives next belongs to a request's head."""
         self.head_bytes = 0
         """How much of a head has arrived."""
+        self.body_bytes = 0
+        """How much has arrived since the application was last given a piece of the body."""
+        self.in_line = 0
+        """Requests that have begun to arrive and have not been answered."""
         self.is_dropping = False
         """Whether all has been said, and what still arrives is of no interest."""
         self.on_own_words: Callable[[], None] | None = None
         """Called in place of what the server writes while it parses: its answer to what is no HTTP."""
         self.on_next_request: Callable[[], None] | None = None
         """Called when a request was answered whose body the server has not seen the end of."""
+        self.on_broken_body: Callable[[], None] | None = None
+        """Called when the rest of the body that is waited for can't be read."""
         self._transport = transport
         self._loop = loop
         self._peer: Peer | None = None
@@ -53,7 +59,10 @@ class FileTransport(asyncio.Transport):
         self._is_sending = False
         self._raw: RawBody | None = None
         self._is_paused = False
+        self._is_held_back = False
+        self._look: asyncio.Handle | None = None
         self._is_taken = False
+        self._writes = 0
         self._is_renewed = False
         self._closing = False
         self._last_words = b""
@@ -73,18 +82,18 @@ class FileTransport(asyncio.Transport):
         """Says that a request has arrived, and is now to be answered."""
         self.is_busy = True
         self.expects_head = not has_body
-        self.head_bytes = 0
+        self.head_bytes = self.body_bytes = 0
 
     def end_request(self) -> None:
         """Says that the request was answered, or will never be."""
         self.is_busy = False
         self.expects_head = True
-        self.head_bytes = 0
+        self.head_bytes = self.body_bytes = 0
+        self.in_line -= 1
         self.is_idle_since = self._loop.time()
         raw, self._raw = self._raw, None
-        if self._last_words:
-            self._say_last_words()
-            return
+        if self._last_words or self._is_held_back:
+            self._look_after_requests()
         if raw is not None and not self.is_closing():
             if raw.left or self.on_next_request is None:
                 self.close()
@@ -98,12 +107,14 @@ class FileTransport(asyncio.Transport):
             self.resume_reading()
 
     def end_with(self, answer: bytes) -> None:
-        """Sends ``answer`` and ends the connection: now or, if a request is being answered, after that."""
+        """Sends ``answer`` and ends the connection, once all requests that have arrived whole are answered."""
         self._last_words = answer
-        if self.is_busy:
-            self._transport.pause_reading()
-        else:
-            self._say_last_words()
+        self._transport.pause_reading()
+        self._look_after_requests()
+
+    def drop_the_rest(self) -> None:
+        """Whatever still arrives is of no interest."""
+        self.is_dropping = True
 
     def hold(self) -> None:
         """Keeps what is written until ``release``: the head of an answer goes with its body, in one call and one packet."""
@@ -125,6 +136,7 @@ class FileTransport(asyncio.Transport):
             self._get_peer().cork(True)
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        self._writes += 1
         if self.on_own_words is not None:
             self.on_own_words()
         elif self._body is None:
@@ -144,8 +156,8 @@ class FileTransport(asyncio.Transport):
     def close(self) -> None:
         if self._is_renewed:
             return  # it ends for one protocol only, and goes on for the next
-        if self.on_own_words is not None and self._last_words:
-            return  # the server ends what it can't read, but an answer is under way
+        if self._last_words and not self.is_dropping:
+            return  # something is still to be said
         if self._body is None:
             self.release()
             self._transport.close()
@@ -183,11 +195,13 @@ class FileTransport(asyncio.Transport):
         self.go_on_reading()
 
     def hold_reading(self) -> None:
-        """Reads nothing until ``go_on_reading``, nor if the server asks for it."""
+        """Reads nothing until ``go_on_reading``, which the server may call as well."""
         self._transport.pause_reading()
 
     def go_on_reading(self) -> None:
-        if not (self._is_paused or self._closing or self._is_taken or self._last_words):
+        # The server would take in as many requests as there are, and keep them until their turn comes.
+        self._is_held_back = self.in_line > 1
+        if not (self._is_held_back or self._is_paused or self._closing or self._is_taken or self._last_words):
             self._transport.resume_reading()
 
     def get_write_buffer_size(self) -> int:
@@ -202,16 +216,15 @@ class FileTransport(asyncio.Transport):
         self._raw = RawBody(self, self._get_peer(), length)
         return self._raw
 
-    def count_taken(self) -> tuple[int, bool]:
-        """How many bytes of the body were taken since this was asked last, and whether all are."""
-        return (0, False) if self._raw is None else (self._raw.count(), not self._raw.left)
+    @property
+    def taken(self) -> RawBody | None:
+        """What ``take`` has returned for the request that is being answered."""
+        return self._raw
 
-    def give_back(self) -> None:
-        """See ``RawBody.stop``."""
-        if self._raw is not None and self._raw.left and not self.is_closing():
-            # What is left is for the server to drop; the connection is closed after the answer.
-            self._is_taken = False
-            self.go_on_reading()
+    def progress(self) -> tuple[int, ...] | None:
+        """Changes with what is written and with what the client takes; None if nothing waits for the client."""
+        waiting = self._transport.get_write_buffer_size()
+        return (self._writes, waiting, self._get_peer().unsent()) if waiting and not self.is_lost else None
 
     async def until_readable(self, seconds: float) -> bool:
         """Waits for something to arrive, or the end of the connection; False if neither came within ``seconds``."""
@@ -277,6 +290,22 @@ class FileTransport(asyncio.Transport):
                 return False
             if not may_take_more:
                 await self._until_writable(peer, stall_seconds)
+
+    def _look_after_requests(self) -> None:
+        # In the next round, in which the next request in line begins before; and once more if it ends at once.
+        if self._look is not None:
+            self._look.cancel()
+        self._look = self._loop.call_soon(self._after_requests)
+
+    def _after_requests(self) -> None:
+        """Goes on with what waited for the answers."""
+        self._look = None
+        if not self._last_words:
+            self.go_on_reading()
+        elif not self.is_busy:
+            self._say_last_words()
+        elif not self.expects_head and self.on_broken_body is not None:
+            self.on_broken_body()
 
     def _say_last_words(self) -> None:
         if self.is_closing():

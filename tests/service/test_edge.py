@@ -147,8 +147,12 @@ def test_the_trace_is_the_load_balancers_or_the_callers(
     assert requests(caplog)[0]["trace_id"] == trace
 
 
-def test_a_transfer_coding_that_is_not_understood_is_501_and_nothing_is_stored(api: Api) -> None:
-    answer = api.client.post("/arquivos", content=iter([b"x"]), headers={"Transfer-Encoding": "gzip, chunked"})
+def test_a_transfer_coding_that_is_not_understood_is_501_and_no_fault_and_nothing_is_stored(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        answer = api.client.post("/arquivos", content=iter([b"x"]), headers={"Transfer-Encoding": "gzip, chunked"})
     assert answer.status_code == 501
+    assert [record.levelname for record in caplog.records if record.name == "service.request"] == ["INFO"]
     assert answer.json()["type"] == "urn:problem:not-implemented"
     assert api.client.get("/arquivos").json() == {"files": []}

@@ -20,7 +20,7 @@ from service.conditions import Span
 from service.peer import VISIT_SECONDS, Peer, PeerGone
 from service.record import Record
 from service.storage import StoredFile
-from tests.service.harness import LIVENESS_SECONDS
+from tests.service.harness import LIVENESS_SECONDS, wait_until
 
 # More than the sockets of a connection take while nobody reads.
 LARGE = 24 * 1024 * 1024
@@ -105,8 +105,8 @@ def test_a_connection_that_ends_while_a_thread_writes_ends_at_once_and_is_closed
 def test_a_client_that_has_gone_is_told_apart_from_one_that_pauses(link: Link, way: str) -> None:
     received = bytearray()
     link.client.sendall(b"some")
-    assert link.peer.receive(100, received.extend) == (4, None)
-    assert link.peer.receive(96, received.extend) == (0, None)
+    assert (link.peer.receive(100, received.extend), link.peer.received) == (None, 4)
+    assert (link.peer.receive(96, received.extend), link.peer.received) == (None, 4)
     if way == "reset":
         link.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         link.client.close()
@@ -123,8 +123,37 @@ def test_one_whose_bytes_are_slow_to_write_goes_to_the_end_of_the_line_now_and_t
         time.sleep(VISIT_SECONDS)
 
     link.client.sendall(b"some")
-    assert link.peer.receive(100, write) == (4, None)
-    assert link.peer.receive(4, write) == (4, memoryview(b"more"))
+    assert (link.peer.receive(100, write), link.peer.received) == (None, 4)
+    assert link.peer.receive(4, write) == memoryview(b"more")
+    assert link.peer.received == 8
+
+
+def test_what_was_received_counts_though_it_can_not_be_written(link: Link) -> None:
+    def fail(_: memoryview) -> None:
+        raise OSError(28, "full")
+
+    link.client.sendall(b"some")
+    with pytest.raises(OSError, match="full"):
+        link.peer.receive(100, fail)
+    assert link.peer.received == 4
+
+
+def test_what_is_of_no_interest_is_dropped_unless_a_thread_is_at_work(link: Link) -> None:
+    writing, go_on = threading.Event(), threading.Event()
+
+    def write(_: memoryview) -> None:
+        writing.set()
+        assert go_on.wait(LIVENESS_SECONDS)
+
+    with ThreadPoolExecutor(1) as pool:
+        link.client.sendall(b"some")
+        visit = pool.submit(link.peer.receive, 100, write)
+        assert writing.wait(LIVENESS_SECONDS)
+        assert not link.peer.drop(96)
+        go_on.set()
+        assert visit.result(LIVENESS_SECONDS) is None
+    link.client.sendall(b"more")
+    wait_until(lambda: link.peer.drop(96) and link.peer.received == 8)
 
 
 def test_what_a_client_has_not_taken_is_told_and_nothing_where_a_socket_can_not_tell(link: Link, path: Path) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable
 
 import pytest
 
 from service import protocol
-from service.protocol import HEAD_BYTES, UNREAD_BYTES
+from service.protocol import HEAD_BYTES, MOST_IN_LINE, UNREAD_BYTES
 from tests.service.file_server import names_on_disk, parts
-from tests.service.harness import PROBLEM, wait_until
+from tests.service.harness import LIVENESS_SECONDS, PROBLEM, wait_until
 from tests.service.live_api import Served, errors, requests
 from tests.service.raw_http import Answer, Connection, ask, chunked, head
 
@@ -186,3 +187,104 @@ def test_an_answer_leaves_in_one_piece(served: Served) -> None:
             received = connection.socket.recv(MIB)
             assert received.startswith(b"HTTP/1.1 200 OK\r\n")
             assert received.partition(b"\r\n\r\n")[2] == expected
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("gap_seconds", [0.0, 0.1])
+@pytest.mark.parametrize("upgrade", ["h2c", "websocket"])
+def test_a_body_that_the_parser_would_drop_for_an_upgrade_is_refused_and_never_run(
+    served: Served, framing: str, gap_seconds: float, upgrade: str
+) -> None:
+    victim, content = served.add(100)
+    body = head("DELETE", victim)
+    fields = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": upgrade}
+    if framing == "chunked":
+        request, body = head("POST", "/arquivos", Transfer_Encoding="chunked", **fields), chunked(body) + b"0\r\n\r\n"
+    else:
+        request = head("POST", "/arquivos", len(body), **fields)
+    with Connection(served.port) as connection:
+        connection.send(request)
+        time.sleep(gap_seconds)
+        connection.send(body)
+        answer = connection.read()
+        assert (answer.status, answer.closes) == (400, True)
+        assert connection.socket.recv(1) == b""
+    assert ask(served.port, "GET", victim).body == content
+    assert len(ask(served.port, "GET", "/arquivos").json()["files"]) == 1
+
+
+def test_an_upgrade_is_not_made_and_what_follows_is_not_read(served: Served) -> None:
+    victim, content = served.add(100)
+    with Connection(served.port) as connection:
+        connection.send(head("GET", "/arquivos", Connection="Upgrade", Upgrade="h2c"))
+        answer = connection.read("GET")
+        assert (answer.status, answer.closes) == (200, True)
+    with Connection(served.port) as connection:
+        slow = head("GET", "/health", X_Long="x" * 2000) * 3
+        connection.send(slow + head("GET", "/arquivos", Connection="Upgrade", Upgrade="h2c"))
+        with contextlib.suppress(ConnectionError):
+            for _ in range(20):
+                connection.send(head("DELETE", victim))
+    assert ask(served.port, "GET", victim).body == content
+
+
+def test_a_whole_request_is_answered_before_what_can_not_be_read_behind_it(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    for request in (head("GET", "/arquivos") * 3, head("POST", "/arquivos", 5) + b"hello"):
+        count = request.count(b"HTTP/1.1")
+        with Connection(served.port) as connection:
+            connection.send(request + b"\r\n\x01\r\n\r\n")
+            received = connection.socket.makefile("rb").read()
+            statuses = re.findall(rb"HTTP/1\.1 (\d{3}) ", received)
+            assert statuses[-1] == b"400"
+            assert statuses[:-1] in ([b"200"] * count, [b"201"] * count)
+    assert errors(caplog) == []
+
+
+def test_more_requests_in_line_than_are_kept_are_refused_after_those_before_them(served: Served) -> None:
+    with Connection(served.port) as connection:
+        connection.send(head("POST", "/arquivos", 5))
+        time.sleep(0.2)  # for the body to be waited for, which is read in large pieces
+        connection.send(b"hello" + b"GET /health/live HTTP/1.1\r\n\r\n" * (2 * MOST_IN_LINE))
+        received = connection.socket.makefile("rb").read()
+        assert received.count(b"HTTP/1.1 201 Created") == 1
+        assert received.count(b"HTTP/1.1 200 OK") == MOST_IN_LINE - 1
+        assert received.count(b"HTTP/1.1 400 Bad Request") == 1
+        assert b"requests are in line" in received
+
+
+def test_requests_are_not_read_faster_than_they_are_answered(served: Served) -> None:
+    """What is not read yet stays with the client: the sockets take some, the process does not."""
+    request = head("GET", "/openapi.json", X_Long="x" * 1000)
+    answered = 0
+    with Connection(served.port) as connection:
+        connection.socket.settimeout(1.0)
+        with contextlib.suppress(TimeoutError):
+            for _ in range(40):
+                connection.socket.sendall(request * 1000)
+                answered += 1000
+        assert answered < 40_000
+
+
+def test_trailers_without_an_end_are_refused(served: Served) -> None:
+    for trailer in (b"a: b\r\n", b"a: " + b"x" * 10_000 + b"\r\n"):
+        with Connection(served.port) as connection:
+            connection.send(head("POST", "/arquivos", Transfer_Encoding="chunked") + chunked(b"x") + b"0\r\n")
+            with contextlib.suppress(ConnectionError):
+                for _ in range(4 * MIB // len(trailer * 100)):
+                    connection.send(trailer * 100)
+            _check_refused(connection, 431, "head-too-large")
+
+
+def test_a_client_that_reads_no_answer_loses_the_connection(hasty: Served) -> None:
+    with Connection(hasty.port) as connection:
+        connection.socket.settimeout(0.2)
+        with contextlib.suppress(TimeoutError):
+            for _ in range(200):
+                connection.socket.sendall(head("GET", "/openapi.json") * 50)
+        connection.socket.settimeout(LIVENESS_SECONDS)
+        with pytest.raises(ConnectionError):
+            while True:
+                connection.send(b"G")
+                time.sleep(0.1)

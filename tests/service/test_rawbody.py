@@ -309,6 +309,36 @@ def test_bytes_that_arrive_though_a_body_was_taken_end_the_connection(caplog: py
     assert errors(caplog) == ["bytes of a body have arrived twice"]
 
 
+@pytest.mark.parametrize("left", [1, 50_000, 60_000, 200_000])
+def test_a_disk_that_fails_near_the_end_is_told_and_the_connection_ends_in_order(
+    served: Served, left: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    size = 2 * MIB
+    written = 0
+    write_all = storage._write_all
+
+    def fail(descriptor: int, pieces: Any) -> None:
+        nonlocal written
+        written += sum(map(len, pieces))
+        if written >= size - left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_all(descriptor, pieces)
+
+    with monkeypatch.context() as changed, Connection(served.port) as connection:
+        changed.setattr(storage, "_write_all", fail)
+        connection.send(head("POST", "/arquivos", size) + bytes(size - left))
+        time.sleep(0.2)  # for the failure to come before the rest; less only makes the test milder
+        connection.send(bytes(left))
+        answer = connection.read()
+        assert (answer.status, answer.closes) == (507, True)
+        assert connection.socket.recv(1) == b""
+    wait_until(lambda: len(requests(caplog)) == 1)
+    (fields,) = (vars(record)["fields"] for record in caplog.records if record.name == "service.request")
+    assert fields["bytes_in"] == size
+    _nothing_stored(served)
+
+
 def test_a_server_that_stops_takes_an_upload_to_its_end(tmp_path: Path, loop_name: LoopName) -> None:
     content = os.urandom(4 * MIB)
     answers: list[Answer] = []
