@@ -123,7 +123,7 @@ class FileTransport(asyncio.Transport):
     def release(self) -> None:
         """Sends what was held, if anything was."""
         held, self._held = self._held, None
-        if not held:
+        if not held or self.is_lost:
             return
         if sum(map(len, held)) <= JOINED_BYTES:
             self._transport.write(b"".join(held))
@@ -139,6 +139,9 @@ class FileTransport(asyncio.Transport):
         self._writes += 1
         if self.on_own_words is not None:
             self.on_own_words()
+        elif self.is_lost:
+            # The server tells only the last of several requests in line that the connection has ended.
+            return
         elif self._body is None:
             if isinstance(data, FileBody):
                 self.release()
