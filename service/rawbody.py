@@ -61,7 +61,7 @@ class RawBody:
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         with contextlib.suppress(PeerGone):
-            while self.left and self._peer.drop(self.left) and (wait := until - loop.time()) > 0:
+            while self._peer.drop(self.left) and self.left and (wait := until - loop.time()) > 0:
                 await self._transport.until_readable(wait)
 
     async def end(self) -> None:

@@ -22,7 +22,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from service import files, storage
+from service import edge, files, storage
 from service.peer import PIECE_BYTES, WAKE_BYTES, PeerGone
 from service.protocol import FIRST_BYTES, HttpProtocol
 from service.rawbody import LEAST_BYTES, RawBody
@@ -327,6 +327,8 @@ def test_a_disk_that_fails_near_the_end_is_told_and_the_connection_ends_in_order
 
     with monkeypatch.context() as changed, Connection(served.port) as connection:
         changed.setattr(storage, "_write_all", fail)
+        # The end of the body ends the wait for it.
+        changed.setattr(edge, "LINGER_SECONDS", 3 * LIVENESS_SECONDS)
         connection.send(head("POST", "/arquivos", size) + bytes(size - left))
         time.sleep(0.2)  # for the failure to come before the rest; less only makes the test milder
         connection.send(bytes(left))
