@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,17 +32,23 @@ class _Sync:
             raise self.error
 
 
+def _join(pool: ThreadPoolExecutor, shared: DirectorySync, directory: Directory, sync: _Sync) -> list[Future[None]]:
+    """Five who came while the sync of another was under way, which has ended; that for them is under way."""
+    first = pool.submit(shared, directory)
+    wait_until(lambda: sync.calls == 1)
+    others = [pool.submit(shared, directory) for _ in range(5)]
+    sync.go.release()
+    first.result(LIVENESS_SECONDS)
+    wait_until(lambda: sync.calls == 2)
+    return others
+
+
 def test_a_sync_covers_all_who_came_before_it_began_and_none_who_came_later(directory: Directory) -> None:
     sync = _Sync()
     shared = DirectorySync(sync)
     with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(shared, directory)
-        wait_until(lambda: sync.calls == 1)
-        others = [pool.submit(shared, directory) for _ in range(5)]
-        sync.go.release()
-        first.result(LIVENESS_SECONDS)
-        # What they have changed the first one need not have seen.
-        wait_until(lambda: sync.calls == 2)
+        # What the others have changed the first one need not have seen.
+        others = _join(pool, shared, directory, sync)
         assert not any(other.done() for other in others)
         sync.go.release()
         for other in others:
@@ -54,12 +60,7 @@ def test_an_error_is_told_to_all_whom_it_concerns_and_to_nobody_else(directory: 
     sync = _Sync()
     shared = DirectorySync(sync)
     with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(shared, directory)
-        wait_until(lambda: sync.calls == 1)
-        others = [pool.submit(shared, directory) for _ in range(3)]
-        sync.go.release()
-        first.result(LIVENESS_SECONDS)
-        wait_until(lambda: sync.calls == 2)
+        others = _join(pool, shared, directory, sync)
         sync.error = OSError(5, "no")
         sync.go.release()
         for other in others:

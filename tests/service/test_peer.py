@@ -10,7 +10,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,8 +80,9 @@ def test_a_file_that_fails_is_a_fault_however_its_error_reads(link: Link, path: 
         link.peer.send(file, LARGE, is_last=True)
 
 
-def test_a_connection_that_ends_while_a_thread_writes_ends_at_once_and_is_closed_by_the_thread(link: Link) -> None:
-    """A disk may hang; until it does no more, the number of the socket must not go to another connection."""
+@contextlib.contextmanager
+def _writing(link: Link) -> Iterator[tuple[Future[memoryview | None], threading.Event]]:
+    """A thread that has received four bytes of 100 and writes them until it may go on."""
     writing, go_on = threading.Event(), threading.Event()
 
     def write(_: memoryview) -> None:
@@ -92,6 +93,12 @@ def test_a_connection_that_ends_while_a_thread_writes_ends_at_once_and_is_closed
         link.client.sendall(b"some")
         visit = pool.submit(link.peer.receive, 100, write)
         assert writing.wait(LIVENESS_SECONDS)
+        yield visit, go_on
+
+
+def test_a_connection_that_ends_while_a_thread_writes_ends_at_once_and_is_closed_by_the_thread(link: Link) -> None:
+    """A disk may hang; until it does no more, the number of the socket must not go to another connection."""
+    with _writing(link) as (visit, go_on):
         link.peer.close()
         with contextlib.suppress(ConnectionError):
             assert link.client.recv(1) == b""
@@ -139,16 +146,7 @@ def test_what_was_received_counts_though_it_can_not_be_written(link: Link) -> No
 
 
 def test_what_is_of_no_interest_is_dropped_unless_a_thread_is_at_work(link: Link) -> None:
-    writing, go_on = threading.Event(), threading.Event()
-
-    def write(_: memoryview) -> None:
-        writing.set()
-        assert go_on.wait(LIVENESS_SECONDS)
-
-    with ThreadPoolExecutor(1) as pool:
-        link.client.sendall(b"some")
-        visit = pool.submit(link.peer.receive, 100, write)
-        assert writing.wait(LIVENESS_SECONDS)
+    with _writing(link) as (visit, go_on):
         assert not link.peer.drop(96)
         go_on.set()
         assert visit.result(LIVENESS_SECONDS) is None
