@@ -274,11 +274,14 @@ class _Exchange:
     def _has_much_unread(self) -> bool:
         # A body that was taken in part ends the connection, however little is left of it.
         is_taken = self.transport is not None and self.transport.taken is not None
-        return is_taken or self._declared is None or self._declared - self._bytes_in > SMALL_BODY_BYTES
+        return is_taken or self.upgrades or self._declared is None or self._declared - self._bytes_in > SMALL_BODY_BYTES
 
     async def _drop_body(self) -> None:
         if self.transport is not None and (taken := self.transport.taken) is not None:
             await taken.drop(LINGER_SECONDS)
+            return
+        if self.transport is not None and self.upgrades:
+            await self.transport.linger(LINGER_SECONDS)
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):

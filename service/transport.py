@@ -116,6 +116,10 @@ class FileTransport(asyncio.Transport):
         """Whatever still arrives is of no interest."""
         self.is_dropping = True
 
+    async def linger(self, seconds: float) -> None:
+        """Lets what is dropped arrive, until the client closes the connection, for ``seconds`` at most."""
+        await asyncio.wait((self._lost,), timeout=seconds)
+
     def hold(self) -> None:
         """Keeps what is written until ``release``: the head of an answer goes with its body, in one call and one packet."""
         self._held = []
@@ -311,14 +315,13 @@ class FileTransport(asyncio.Transport):
             self.on_broken_body()
 
     def _say_last_words(self) -> None:
-        if self.is_closing():
-            return
-        self._closing = self.is_dropping = True
-        self._transport.write(self._last_words)
-        # To close with something unread would reset the connection, and the client lose the answer.
-        self._transport.write_eof()
-        self._transport.resume_reading()
-        self._loop.call_later(LINGER_SECONDS, self._transport.abort)
+        if not self.is_closing():
+            self._closing = self.is_dropping = True
+            self._transport.write(self._last_words)
+            # To close with something unread would reset the connection, and the client lose the answer.
+            self._transport.write_eof()
+            self._transport.resume_reading()
+            self._loop.call_later(LINGER_SECONDS, self._transport.abort)
 
     def _go_on(self) -> None:
         self._body = None
