@@ -131,7 +131,9 @@ class Process:
 
     def lines(self) -> list[dict[str, Any]]:
         """The log lines, without those that are metrics."""
-        found = [json.loads(line) for line in self.log.read_text().splitlines()]
+        # The last one may just be being written.
+        whole = [line for line in self.log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        found = [json.loads(line) for line in whole]
         return [line for line in found if "_aws" not in line]
 
     def requests(self) -> list[dict[str, Any]]:
