@@ -40,9 +40,8 @@ from service.lifecycle import Lifecycle
 from service.logs import Lines, clock
 from service.metrics import Metrics
 from service.threads import CallHangs, PoolClosed
-from service.transport import file_transport
+from service.transport import LINGER_SECONDS, file_transport
 
-LINGER_SECONDS = 2.0
 # So much of a refused body is read and dropped without closing the connection.
 SMALL_BODY_BYTES = 64 * 1024
 # Not a status of HTTP: it only ever reaches the log, since the client has gone.

@@ -19,6 +19,7 @@ from service.sendfile import FileBody
 from service.threads import Threads
 
 STATE_KEY = "file_transport"
+# How long a connection that is about to end goes on taking in what its client still sends.
 LINGER_SECONDS = 2.0
 # Up to here, to copy costs less than a system call with several pieces.
 JOINED_BYTES = 16 * 1024
