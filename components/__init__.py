@@ -6,7 +6,7 @@ from components.api_service import ApiService
 from components.backlog import BacklogScaling
 from components.bucket import Bucket
 from components.cluster import Cluster
-from components.component import Component, Overrides
+from components.component import Component
 from components.configuration import ConfigurationError
 from components.errors import ArgumentError, Mistake
 from components.fargate import Size
@@ -14,6 +14,7 @@ from components.iam import Statement
 from components.image import Image
 from components.load_balancer import Https, LoadBalancer
 from components.network import Network
+from components.overrides import Overrides
 from components.queue import Queue
 from components.scaling import Scaling
 from components.scheduled_task import ScheduledTask

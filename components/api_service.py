@@ -8,12 +8,13 @@ import pulumi
 import pulumi_aws as aws
 
 from components.cluster import Cluster, capacity_shares
-from components.component import Component, Overrides
+from components.component import Component, Options
 from components.ecs_service import create_service
 from components.errors import ArgumentError, Mistake
 from components.fargate import Size
 from components.image import Image
 from components.load_balancer import Https, LoadBalancer
+from components.overrides import Overrides
 from components.scaling import Scaler, Scaling, predefined
 from components.task_definition import Task, TaskDefinition
 from components.task_network import TaskNetwork
@@ -51,7 +52,7 @@ class ApiService(Component):
         environment: Mapping[str, pulumi.Input[str]] | None = None,
         stop_timeout_seconds: int = 60,
         overrides: Overrides | None = None,
-        opts: pulumi.ResourceOptions | None = None,
+        opts: Options = None,
     ) -> None:
         task = Task(
             image=image,

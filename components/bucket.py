@@ -5,10 +5,11 @@ from __future__ import annotations
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, Overrides
+from components.component import Component, Options
 from components.errors import ArgumentError, Mistake
 from components.iam import Statement, document
 from components.names import environment_name
+from components.overrides import Overrides
 from components.uses import Use
 
 _S3 = aws.s3
@@ -28,7 +29,7 @@ class Bucket(Component):
         protected: bool,
         noncurrent_days: int = 30,
         overrides: Overrides | None = None,
-        opts: pulumi.ResourceOptions | None = None,
+        opts: Options = None,
     ) -> None:
         super().__init__(name, overrides=overrides, opts=opts)
         self.bucket = _S3.Bucket(name, force_destroy=not protected, opts=self.options(protect=protected))

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, Overrides
+from components.component import Component, Options
 from components.network import Network
+from components.overrides import Overrides
 from components.place import Place
 
 
@@ -27,7 +28,7 @@ class Cluster(Component):
         log_retention_days: int,
         retain_logs: bool,
         overrides: Overrides | None = None,
-        opts: pulumi.ResourceOptions | None = None,
+        opts: Options = None,
     ) -> None:
         super().__init__(name, overrides=overrides, opts=opts)
         self.network = network

@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import pulumi
+from pulumi.runtime.settings import get_root_resource
 
-from components.errors import ArgumentError, Mistake, did_you_mean
-from components.names import check_name
+from components.arguments import Described, checked
+from components.errors import ArgumentError, Mistake
+from components.names import Name
+from components.overrides import (
+    Overrides,
+    child_of,
+    merged,
+    override_mistakes,
+    property_mistakes,
+    unknown_child,
+)
 
-Overrides = Mapping[str, Mapping[str, Any]]
-"""Properties to set on single children, by child: `{"service": {"enable_execute_command": True}}`.
+Children = Mapping[str, str]
+"""The children that overrides can name, with their type tokens: `{"dead-letters": "aws:sqs/queue:Queue"}`. A `*` stands for
+what is known only later, such as a zone."""
 
-A child is called by what follows the component's name in its own (`api-task-role` of `api`: `task-role`); the child
-that bears the component's own name is called by its type (`service`, `queue`, `file-system`). Properties are spelt as
-in `pulumi_aws`. What an override sets wins over what the component sets. A child or a property that does not exist is
-an error. For resource options, use Pulumi's own `transforms`.
-"""
+Options = Annotated[
+    pulumi.ResourceOptions | None, Described("pulumi.ResourceOptions", "write opts=pulumi.ResourceOptions(...)")
+]
 
 
 class Component(pulumi.ComponentResource):
-    """Base of the components.
+    """Base of the components, and of your own.
 
-    A subclass checks its arguments first, calls `super().__init__`, creates its children with `self.options()`, and
-    ends with `self.finish(...)`.
+    A subclass checks its arguments first (`@checked` on its `__init__` does, by their annotations), calls
+    `super().__init__`, creates its children with `self.options()`, and ends with `self.finish(...)`. One that says its
+    `children` has overrides checked before anything is registered; without, they are checked as each child is made.
     """
 
-    def __init__(
-        self, name: str, *, overrides: Overrides | None = None, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
-        check_name(type(self).__name__, name)
+    children: ClassVar[Children | None] = None
+
+    @checked
+    def __init__(self, name: Name, *, overrides: Overrides | None = None, opts: Options = None) -> None:
         self.name = name
         self._overrides = overrides or {}
-        self._children: dict[str, tuple[str, str]] = {}
-        own = pulumi.ResourceOptions(transformations=[self._override])
+        self._made: dict[str, set[tuple[str, str]]] = {}
+        parent = opts.parent if opts is not None else None
+        self._lineage = (*getattr(parent, "_lineage", ()), type(self).__name__)
+        self._raise(override_mistakes(self._overrides, self.children) if self.children is not None else ())
+        own = pulumi.ResourceOptions(transformations=[self._register])
         super().__init__(
             f"ecs-file-ingest:index:{type(self).__name__}", name, None, pulumi.ResourceOptions.merge(opts, own)
         )
@@ -50,52 +63,64 @@ class Component(pulumi.ComponentResource):
 
     def finish(self, outputs: Mapping[str, pulumi.Input[Any]]) -> None:
         """Registers the outputs. Raises ArgumentError for an override of a child that does not exist."""
-        unknown = sorted(set(self._overrides) - set(self._children))
-        if unknown:
-            raise ArgumentError(
-                f"{type(self).__name__} {self.name!r}",
-                *(
-                    Mistake(
-                        name="overrides",
-                        value=repr(child),
-                        allowed="a child of this component",
-                        remedy=did_you_mean(child, self._children),
-                    )
-                    for child in unknown
-                ),
-            )
+        if self.children is None:
+            self._raise(unknown_child(child, self._made) for child in sorted(set(self._overrides) - set(self._made)))
         self.register_outputs(dict(outputs))
 
-    def _override(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+    def _register(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
         if not isinstance(args.resource, pulumi.CustomResource):
             return None
-        child = _child(self.name, args.name, args.type_)
-        # Two children that an override can't tell apart would both get it, or one of them by chance.
-        if self._children.setdefault(child, (args.type_, args.name)) != (args.type_, args.name):
-            raise AssertionError(
-                f"{args.type_} {args.name} and {self._children[child]} are both {child!r} to an override"
-            )
+        parent = args.opts.parent if args.opts is not None else None
+        if parent is self:
+            claim((*self._lineage, args.type_), args.name, f"{type(self).__name__} {self.name!r}")
+        child = child_of(self.name, args.name, args.type_)
+        made = self._made.setdefault(child, set())
+        made.add((args.type_, args.name))
         changes = self._overrides.get(child)
         if not changes:
             return None
-        unknown = sorted(set(changes) - set(args.props))
-        if unknown:
-            raise ArgumentError(
-                f"{type(self).__name__} {self.name!r}",
-                *(
-                    Mistake(
-                        name=f"overrides[{child!r}]",
-                        value=repr(key),
-                        allowed=f"a property of {args.type_}",
-                        remedy=did_you_mean(key, args.props),
-                    )
-                    for key in unknown
-                ),
-            )
-        return pulumi.ResourceTransformationResult(props={**args.props, **changes}, opts=args.opts)
+        if len(made) > 1:
+            # Both would get it, or one of them by chance.
+            self._raise([_ambiguous(child, made)])
+        if self.children is None:
+            self._raise(property_mistakes(child, changes, type(args.resource)))
+        return pulumi.ResourceTransformationResult(props=merged(args.props, changes), opts=args.opts)
+
+    def _raise(self, mistakes: Any) -> None:
+        found = tuple(mistakes)
+        if found:
+            raise ArgumentError(f"{type(self).__name__} {self.name!r}", *found)
 
 
-def _child(component: str, name: str, type_: str) -> str:
-    if name.startswith(f"{component}-"):
-        return name.removeprefix(f"{component}-")
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", type_.rpartition(":")[2]).lower()
+_claims: WeakKeyDictionary[pulumi.Resource, dict[tuple[tuple[str, ...], str], str]] = WeakKeyDictionary()
+
+
+def claim(kind: tuple[str, ...], name: str, owner: str) -> None:
+    """Notes that `owner` has the `name` among its `kind`. Raises ArgumentError when another one has it already.
+
+    Two components may come to one name from different ones of their own (`Queue("jobs")` has a queue `jobs-dead-letters`,
+    and so has `Queue("jobs-dead-letters")`), which the engine would tell as a duplicate URN of neither.
+    """
+    root = get_root_resource()
+    if root is None:
+        return
+    first = _claims.setdefault(root, {}).setdefault((kind, name), owner)
+    if first != owner:
+        raise ArgumentError(
+            owner,
+            Mistake(
+                name="name",
+                value=f"the {kind[-1]} {name!r} belongs to {first} already",
+                allowed="a name of its own for each component and its children",
+                remedy="choose another name for one of the two",
+            ),
+        )
+
+
+def _ambiguous(child: str, made: set[tuple[str, str]]) -> Mistake:
+    return Mistake(
+        name="overrides",
+        value=repr(child),
+        allowed="the name of one child",
+        remedy=f"{' and '.join(f'{type_} {name}' for type_, name in sorted(made))} are both called so: name one otherwise",
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -36,6 +36,11 @@ class ArgumentError(pulumi.RunError):
     def __init__(self, component: str, *mistakes: Mistake) -> None:
         self.mistakes = mistakes
         super().__init__("\n".join([f"{component}:", *(f"  {mistake}" for mistake in mistakes)]))
+
+
+def spelled(words: Sequence[str]) -> str:
+    """The words as a choice: `none, single or per-az`."""
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

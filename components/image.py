@@ -10,8 +10,9 @@ import pulumi_aws as aws
 import pulumi_docker as docker
 
 from components.build_context import context_digest
-from components.component import Component, Overrides
+from components.component import Component, Options
 from components.errors import ArgumentError, Mistake
+from components.overrides import Overrides
 
 ARCHITECTURES = {"linux/amd64": "X86_64", "linux/arm64": "ARM64"}
 """ECS's name of the CPU architecture, by Docker's name of the platform."""
@@ -47,7 +48,7 @@ class Image(Component):
         base_image: str = "",
         extras: str = "",
         overrides: Overrides | None = None,
-        opts: pulumi.ResourceOptions | None = None,
+        opts: Options = None,
     ) -> None:
         _check(name, context, platform)
         super().__init__(name, overrides=overrides, opts=opts)

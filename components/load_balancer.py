@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, Overrides
+from components.component import Component, Options
 from components.errors import ArgumentError, Mistake
 from components.names import name_tag
 from components.network import Network
+from components.overrides import Overrides
 
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 """TLS 1.2 and 1.3 with forward secrecy.
@@ -64,7 +65,7 @@ class LoadBalancer(Component):
         deregistration_delay_seconds: int,
         deletion_protection: bool = False,
         overrides: Overrides | None = None,
-        opts: pulumi.ResourceOptions | None = None,
+        opts: Options = None,
     ) -> None:
         super().__init__(name, overrides=overrides, opts=opts)
         self.security_group = self._security_group(network, https)

@@ -7,10 +7,11 @@ Pulumi names a physical resource after its logical name plus a hyphen and seven 
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
 import pulumi
 
-from components.errors import ArgumentError, Mistake
+from components.arguments import Valid
 
 SUFFIX_LENGTH = 8
 """Pulumi's random suffix: a hyphen and seven hexadecimal digits."""
@@ -43,20 +44,23 @@ NAME_LENGTH = 20
 _NAME = re.compile(r"[a-z](?:-?[a-z0-9])*")
 
 
-def check_name(kind: str, name: str) -> None:
-    """Raises ArgumentError unless `name` fits every physical name made from it (S3 is the strictest about letters)."""
+def name_problem(name: str) -> str | None:
+    """What is allowed in place of this name of a component, in words; None when it will do."""
+    # S3 is the strictest about letters.
     if len(name) <= NAME_LENGTH and _NAME.fullmatch(name):
-        return
-    raise ArgumentError(
-        f"{kind} {name!r}",
-        Mistake(
-            name="name",
-            value=f"{name!r} ({len(name)} characters)",
-            allowed=f"1 to {NAME_LENGTH} lower-case letters, digits and single hyphens, beginning with a letter",
-            remedy=f"choose a shorter or plainer name; AWS allows {PHYSICAL_LIMITS['aws:lb/loadBalancer:LoadBalancer']}"
-            f" characters for a load balancer, {SUFFIX_LENGTH} of which Pulumi uses",
-        ),
-    )
+        return None
+    return f"1 to {NAME_LENGTH} lower-case letters, digits and single hyphens, beginning with a letter"
+
+
+Name = Annotated[
+    str,
+    Valid(
+        name_problem,
+        f"choose a shorter or plainer name; AWS allows {PHYSICAL_LIMITS['aws:lb/loadBalancer:LoadBalancer']} characters "
+        f"for a load balancer, {SUFFIX_LENGTH} of which Pulumi uses",
+    ),
+]
+"""The name of a component, which fits every physical name that is made from it."""
 
 
 def environment_name(name: str, suffix: str = "") -> str:

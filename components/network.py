@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, Overrides
+from components.component import Component, Options
 from components.errors import ArgumentError, Mistake
 from components.existing_vpc import find_subnets
 from components.names import name_tag
+from components.overrides import Overrides
 from components.place import Place
 
 _BLOCKS = 16
@@ -44,7 +45,7 @@ class Network(Component):
         cidr_block: str = "10.0.0.0/16",
         nat_gateways: str = "none",
         overrides: Overrides | None = None,
-        opts: pulumi.ResourceOptions | None = None,
+        opts: Options = None,
     ) -> None:
         super().__init__(name, overrides=overrides, opts=opts)
         zones = self._zones()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, Overrides
+from components.component import Component, Options
 from components.errors import ArgumentError, Mistake
 from components.iam import Statement
 from components.names import environment_name
+from components.overrides import Overrides
 from components.uses import Use
 
 MAX_MESSAGE_BYTES = 1_048_576
@@ -39,7 +40,7 @@ class Queue(Component):
         max_receives: int = 5,
         retention_days: int = 4,
         overrides: Overrides | None = None,
-        opts: pulumi.ResourceOptions | None = None,
+        opts: Options = None,
     ) -> None:
         _check_range(name, "visibility_timeout_seconds", visibility_timeout_seconds, 0, 43_200)
         _check_range(name, "max_receives", max_receives, 1, 1_000)

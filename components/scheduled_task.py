@@ -8,11 +8,12 @@ import pulumi
 import pulumi_aws as aws
 
 from components.cluster import Cluster, capacity_shares
-from components.component import Component, Overrides
+from components.component import Component, Options
 from components.errors import ArgumentError, Mistake
 from components.fargate import Size
 from components.iam import Statement, policy, trust
 from components.image import Image
+from components.overrides import Overrides
 from components.queue import DEAD_LETTER_DAYS
 from components.schedule_expression import schedule_problem, timezone_problem
 from components.task_definition import Task, TaskDefinition
@@ -47,7 +48,7 @@ class ScheduledTask(Component):
         environment: Mapping[str, pulumi.Input[str]] | None = None,
         stop_timeout_seconds: int = 60,
         overrides: Overrides | None = None,
-        opts: pulumi.ResourceOptions | None = None,
+        opts: Options = None,
     ) -> None:
         task = Task(
             image=image,

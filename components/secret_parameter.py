@@ -8,9 +8,10 @@ import secrets
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, Overrides
+from components.component import Component, Options
 from components.iam import Statement
 from components.names import environment_name
+from components.overrides import Overrides
 from components.uses import Use
 
 
@@ -27,7 +28,7 @@ class SecretParameter(Component):
         *,
         value: pulumi.Output[str] | None = None,
         overrides: Overrides | None = None,
-        opts: pulumi.ResourceOptions | None = None,
+        opts: Options = None,
     ) -> None:
         super().__init__(name, overrides=overrides, opts=opts)
         generated = value is None

@@ -10,12 +10,13 @@ import pulumi
 import pulumi_aws as aws
 
 from components.cluster import Cluster
-from components.component import Component, Overrides
+from components.component import Component, Options
 from components.container import canonical, named
 from components.errors import ArgumentError, Mistake
 from components.fargate import Size
 from components.iam import Statement, policy, trust
 from components.image import Image
+from components.overrides import Overrides
 from components.uses import Mount, Use, check_uses
 from components.volume import CONTAINER_ID
 
@@ -78,7 +79,7 @@ class TaskDefinition(Component):
         port: int | None = None,
         health_checked: bool = True,
         overrides: Overrides | None = None,
-        opts: pulumi.ResourceOptions | None = None,
+        opts: Options = None,
     ) -> None:
         super().__init__(name, overrides=overrides, opts=opts)
         self._cluster = cluster

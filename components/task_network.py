@@ -8,9 +8,10 @@ from typing import TypedDict
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, Overrides
+from components.component import Component, Options
 from components.names import name_tag
 from components.network import Network
+from components.overrides import Overrides
 from components.uses import Reach, Use
 
 
@@ -36,7 +37,7 @@ class TaskNetwork(Component):
         network: Network,
         uses: Sequence[Use],
         overrides: Overrides | None = None,
-        opts: pulumi.ResourceOptions | None = None,
+        opts: Options = None,
     ) -> None:
         super().__init__(name, overrides=overrides, opts=opts)
         self.security_group = aws.ec2.SecurityGroup(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, Overrides
+from components.component import Component, Options
 from components.errors import ArgumentError, Mistake
 from components.iam import Statement, document
 from components.names import environment_name, name_tag
 from components.network import Network
+from components.overrides import Overrides
 from components.uses import Mount, Reach, Use
 
 NFS_PORT = 2049
@@ -32,7 +32,7 @@ class EfsVolume(Component):
         network: Network,
         protected: bool,
         overrides: Overrides | None = None,
-        opts: pulumi.ResourceOptions | None = None,
+        opts: Options = None,
     ) -> None:
         super().__init__(name, overrides=overrides, opts=opts)
         self.file_system = aws.efs.FileSystem(

@@ -9,12 +9,13 @@ import pulumi
 
 from components.backlog import BacklogScaling, scale_on_backlog
 from components.cluster import Cluster, capacity_shares
-from components.component import Component, Overrides
+from components.component import Component, Options
 from components.ecs_service import create_service
 from components.errors import ArgumentError, Mistake
 from components.fargate import Size
 from components.iam import Statement
 from components.image import Image
+from components.overrides import Overrides
 from components.task_definition import Task, TaskDefinition
 from components.task_network import TaskNetwork
 from components.uses import Use
@@ -41,7 +42,7 @@ class WorkerService(Component):
         environment: Mapping[str, pulumi.Input[str]] | None = None,
         stop_timeout_seconds: int = 60,
         overrides: Overrides | None = None,
-        opts: pulumi.ResourceOptions | None = None,
+        opts: Options = None,
     ) -> None:
         task = Task(
             image=image,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pulumi
 
-from components.errors import ArgumentError, Mistake, did_you_mean
+from components.errors import ArgumentError, Mistake, did_you_mean, spelled
 
 
 def test_an_error_names_the_component_and_for_each_mistake_what_was_given_what_is_allowed_and_what_to_do() -> None:
@@ -20,3 +20,7 @@ def test_pulumi_prints_it_without_a_traceback() -> None:
 def test_a_misspelt_name_gets_its_nearest_known_spelling_and_a_strange_one_the_list() -> None:
     assert did_you_mean("apiCpus", ["apiCpu", "vpc"]) == "did you mean apiCpu?"
     assert did_you_mean("qqq", ["vpc", "apiCpu"]) == "use one of: apiCpu, vpc"
+
+
+def test_a_choice_is_spelled_out() -> None:
+    assert [spelled(words) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a or b", "a, b or c"]

@@ -16,7 +16,7 @@ from components import (
     SecretParameter,
     WorkerService,
 )
-from components.names import NAME_LENGTH, PHYSICAL_LIMITS, SUFFIX_LENGTH, check_name, environment_name
+from components.names import NAME_LENGTH, PHYSICAL_LIMITS, SUFFIX_LENGTH, environment_name, name_problem
 from tests.components import parts
 from tests.components.deployment import Deployment, deploy
 
@@ -66,13 +66,13 @@ def test_trap_3_and_50_nothing_that_may_be_replaced_has_a_name_of_its_own(longes
 
 @given(st.from_regex(r"[a-z](-?[a-z0-9]){0,9}", fullmatch=True))
 def test_a_name_of_short_words_is_taken(name: str) -> None:
-    check_name("Queue", name)
+    assert name_problem(name) is None
 
 
 @pytest.mark.parametrize("name", ["", "A", "1a", "a--b", "a-", "-a", "a_b", "a.b", "a" * (NAME_LENGTH + 1), "ä"])
 def test_a_name_that_aws_would_refuse_is_an_error_that_says_what_is_allowed(name: str) -> None:
     with pytest.raises(ArgumentError, match=re.escape(f"1 to {NAME_LENGTH} lower-case letters")):
-        check_name("Queue", name)
+        Queue(name)
 
 
 def test_environment_variables_are_named_after_the_component_and_what_they_hold() -> None:

@@ -1,0 +1,130 @@
+"""Properties that a user sets on single children of a component, checked and merged into what the component sets."""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+import re
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pulumi
+
+from components.errors import Mistake, did_you_mean
+
+Overrides = Mapping[str, Mapping[str, Any]]
+"""Properties to set on single children, by child: `{"service": {"enable_execute_command": True}}`.
+
+A child is called by what follows the component's name in its own (`api-task-role` of `api`: `task-role`); the child
+that bears the component's own name is called by its type (`service`, `queue`, `file-system`), one with another name by
+that. Properties are spelt as in `pulumi_aws`. What an override sets wins over what the component sets: a mapping is
+merged into the component's (`{"target-group": {"health_check": {"matcher": "200-299"}}}` leaves path and interval), a
+list is replaced whole, and None takes a property away. A child or a property that does not exist is an error. For
+resource options, use Pulumi's own `transforms`.
+"""
+
+
+def child_of(component: str, name: str, type_: str) -> str:
+    """What the resource `name` is called among the children of `component`."""
+    if name == component:
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", type_.rpartition(":")[2]).lower()
+    return name.removeprefix(f"{component}-")
+
+
+def override_mistakes(overrides: Overrides, children: Mapping[str, str]) -> Iterator[Mistake]:
+    """What is wrong with overrides of `children`: their types by their names, in which `*` stands for anything."""
+    for child, changes in overrides.items():
+        type_ = next((type_ for known, type_ in children.items() if fnmatch.fnmatchcase(child, known)), None)
+        if type_ is None:
+            yield unknown_child(child, children)
+        else:
+            yield from property_mistakes(child, changes, _class_of(type_))
+
+
+def unknown_child(child: str, children: Mapping[str, Any]) -> Mistake:
+    """The mistake of naming a child that there is not."""
+    return Mistake(
+        name="overrides",
+        value=repr(child),
+        allowed="a child of this component",
+        remedy=did_you_mean(child, children),
+    )
+
+
+def property_mistakes(child: str, changes: Mapping[str, Any], resource: type) -> Iterator[Mistake]:
+    """What is wrong with the properties that an override sets, nested ones too, by the signature of the SDK's class."""
+    hints = _hints(getattr(resource, "_internal_init", None) or vars(resource)["__init__"])
+    known = {name: hint for name, hint in hints.items() if name not in ("resource_name", "opts", "return")}
+    yield from _nested_mistakes(f"overrides[{child!r}]", changes, known, resource.__name__)
+
+
+def merged(props: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties with the changes in them; mappings are merged, at any depth."""
+    result = dict(props)
+    for key, value in changes.items():
+        result[key] = _merged_value(result.get(key), value)
+    return result
+
+
+def _merged_value(old: Any, new: Any) -> Any:
+    if not isinstance(new, Mapping):
+        return new
+    if isinstance(old, pulumi.Output):
+        return old.apply(lambda value: _merged_value(value, new))
+    if isinstance(old, Mapping):
+        return merged(old, new)
+    if _is_input_type(type(old)):
+        given = {name: getattr(old, name) for name in _hints(type(old).__init__) if name != "return"}
+        return type(old)(**merged({name: value for name, value in given.items() if value is not None}, new))
+    return dict(new)
+
+
+def _nested_mistakes(where: str, changes: Any, known: Mapping[str, Any], kind: str) -> Iterator[Mistake]:
+    for key, value in changes.items():
+        if key not in known:
+            yield Mistake(
+                name=where, value=repr(key), allowed=f"a property of {kind}", remedy=did_you_mean(str(key), known)
+            )
+            continue
+        nested = _input_type(known[key])
+        if nested is None:
+            continue
+        items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        for item in items:
+            if isinstance(item, Mapping):
+                inner = {name: hint for name, hint in _hints(nested.__init__).items() if name != "return"}
+                yield from _nested_mistakes(f"{where}[{key!r}]", item, inner, nested.__name__.removesuffix("Args"))
+
+
+def _input_type(hint: Any) -> Any:
+    """The SDK's class of a nested property's values (`ServiceLoadBalancerArgs`); None for a plain one."""
+    for member in typing.get_args(hint):
+        if isinstance(member, type) and _is_input_type(member):
+            return member
+        found = _input_type(member)
+        if found is not None:
+            return found
+    return None
+
+
+def _is_input_type(kind: type) -> bool:
+    # What pulumi.input_type, the decorator of all of the SDK's nested inputs, leaves on a class.
+    return hasattr(kind, "_pulumi_input_type")
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    # Outputs are named in strings, which are looked up where they are used.
+    hints = typing.get_type_hints(inspect.unwrap(function), localns={"Output": pulumi.Output, "T": Any})
+    return {name: hint for name, hint in hints.items() if not name.startswith("__")}
+
+
+def _class_of(type_: str) -> type:
+    """The SDK's class of a type token: `aws:lb/targetGroup:TargetGroup` is `pulumi_aws.lb.TargetGroup`."""
+    package, module, name = type_.split(":")
+    found = __import__(f"pulumi_{package}")
+    if module.partition("/")[0] != "index":
+        found = getattr(found, module.partition("/")[0])
+    result = getattr(found, name)
+    assert isinstance(result, type)
+    return result
