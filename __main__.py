@@ -10,6 +10,7 @@ from components import (
     Bucket,
     Cluster,
     EfsVolume,
+    HealthCheck,
     Image,
     Network,
     Queue,
@@ -45,6 +46,9 @@ image = Image(
     protected=settings.production,
 )
 
+# The image's own check needs no shell and no curl in it.
+health_check = HealthCheck(command=["CMD", "python", "-m", "service", "check"])
+
 files = EfsVolume("files", network=network, protected=settings.production)
 inbox = Queue("inbox", visibility_timeout_seconds=60)
 emails = Bucket("emails", protected=settings.production)
@@ -58,6 +62,7 @@ api = ApiService(
     command=["api"],
     size=settings.api_size,
     health_path="/healthcheck",
+    health_check=health_check,
     https=settings.https,
     uses=[files.mounted_at("/mnt/efs"), inbox.sending(), token.reading()],
     environment={
@@ -78,6 +83,7 @@ worker = WorkerService(
     image=image,
     command=["worker"],
     size=settings.worker_size,
+    health_check=health_check,
     uses=[inbox.consuming(), emails.writing("emails/")],
     environment={"VISIBILITY_TIMEOUT_SECONDS": str(inbox.visibility_timeout_seconds), **settings.tracing},
     spot_percent=settings.worker_spot_percent,

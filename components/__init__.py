@@ -20,7 +20,8 @@ from components.scaling import Scaling
 from components.scheduled_task import ScheduledTask
 from components.secret_parameter import SecretParameter
 from components.settings import Settings
-from components.task_definition import Task, TaskDefinition
+from components.task import HealthCheck, Task
+from components.task_definition import TaskDefinition
 from components.task_network import TaskNetwork
 from components.uses import Mount, Reach, Use
 from components.volume import EfsVolume
@@ -35,6 +36,7 @@ __all__ = [
     "Component",
     "ConfigurationError",
     "EfsVolume",
+    "HealthCheck",
     "Https",
     "Image",
     "LoadBalancer",

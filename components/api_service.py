@@ -2,68 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import ClassVar, Unpack
 
 import pulumi
 import pulumi_aws as aws
 
+from components.arguments import checked
 from components.cluster import Cluster, capacity_shares
-from components.component import Component, Options
+from components.component import Children, Component, Options
 from components.ecs_service import create_service
-from components.errors import ArgumentError, Mistake
 from components.fargate import Size
 from components.image import Image
-from components.load_balancer import Https, LoadBalancer
+from components.load_balancer import DeregistrationDelay, Https, IdleTimeout, LoadBalancer, UrlPath
+from components.names import Name
 from components.overrides import Overrides
 from components.scaling import Scaler, Scaling, predefined
-from components.task_definition import Task, TaskDefinition
+from components.task import ContainerArguments, Task
+from components.task_definition import TaskDefinition
 from components.task_network import TaskNetwork
-from components.uses import Use
+from components.uses import Port
 
 
 class ApiService(Component):
     """An ECS service that answers HTTP requests through a load balancer, scaled on CPU and requests.
 
     `enabled=False` leaves nothing of it but its name, and is one update in either direction. `health_path` answers
-    200 while a task takes requests. The container keeps idle connections for `keep_alive_seconds` (told to it as
-    `KEEP_ALIVE_SECONDS`), which must be longer than the load balancer's `idle_timeout_seconds`. A task that is taken
-    away has `deregistration_delay_seconds` for its open requests before it gets SIGTERM.
+    200 while a task takes requests. The container listens on `port`, which it is told as `PORT`, and keeps idle
+    connections for longer than the load balancer's `idle_timeout_seconds`: one that closes first does so on a request
+    that is already under way, and the client sees a 502
+    (https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html). A task that
+    is taken away has `deregistration_delay_seconds` for its open requests before it gets SIGTERM. `Task` says what a
+    container takes.
 
     `url` is None while the service is off. Raises ArgumentError for arguments that cannot work.
     """
 
+    children: ClassVar[Children] = {
+        **LoadBalancer.children,
+        **TaskDefinition.children,
+        **TaskNetwork.children,
+        "alb-to-tasks": "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
+        "cpu": "aws:appautoscaling/policy:Policy",
+        "requests": "aws:appautoscaling/policy:Policy",
+        "scaling": "aws:appautoscaling/target:Target",
+        "service": "aws:ecs/service:Service",
+        "tasks-from-alb": "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+    }
+
+    @checked
     def __init__(
         self,
-        name: str,
+        name: Name,
         *,
         cluster: Cluster,
         image: Image,
-        command: Sequence[str],
         size: Size,
-        health_path: str,
+        health_path: UrlPath,
         scaling: Scaling,
         https: Https | None = None,
         enabled: bool = True,
-        port: int = 8080,
-        idle_timeout_seconds: int = 60,
-        keep_alive_seconds: int = 75,
-        deregistration_delay_seconds: int = 60,
-        uses: Sequence[Use] = (),
-        environment: Mapping[str, pulumi.Input[str]] | None = None,
-        stop_timeout_seconds: int = 60,
+        port: Port = 8080,
+        idle_timeout_seconds: IdleTimeout = 60,
+        deregistration_delay_seconds: DeregistrationDelay = 60,
         overrides: Overrides | None = None,
         opts: Options = None,
+        **container: Unpack[ContainerArguments],
     ) -> None:
-        task = Task(
-            image=image,
-            command=tuple(command),
-            size=size,
-            uses=tuple(uses),
-            environment={"KEEP_ALIVE_SECONDS": str(keep_alive_seconds), **(environment or {})},
-            stop_timeout_seconds=stop_timeout_seconds,
-        )
-        _check(name, task, health_path, idle_timeout_seconds, keep_alive_seconds, deregistration_delay_seconds)
-        super().__init__(name, overrides=overrides if enabled else None, opts=opts)
+        task = Task(image=image, size=size, **container)
+        task.check(f"ApiService {name!r}")
+        super().__init__(name, overrides=overrides, opts=opts)
         self.url: pulumi.Output[str] | None = None
         if enabled:
             self.load_balancer = LoadBalancer(
@@ -146,46 +153,3 @@ class ApiService(Component):
         )
         scaler.add("cpu", tracking=predefined("ECSServiceAverageCPUUtilization", scaling.cpu_target))
         scaler.add("requests", tracking=predefined("ALBRequestCountPerTarget", scaling.requests_per_task, label))
-
-
-def _check(
-    name: str, task: Task, health_path: str, idle_timeout: int, keep_alive: int, deregistration_delay: int
-) -> None:
-    component = f"ApiService {name!r}"
-    task.check(component)
-    mistakes = []
-    if not health_path.startswith("/"):
-        mistakes.append(
-            Mistake(name="health_path", value=repr(health_path), allowed="a path", remedy="write it as '/healthcheck'")
-        )
-    if not 1 <= idle_timeout <= 4000:
-        mistakes.append(
-            Mistake(
-                name="idle_timeout_seconds",
-                value=str(idle_timeout),
-                allowed="1 to 4000",
-                remedy="use 60, AWS's default",
-            )
-        )
-    if keep_alive <= idle_timeout:
-        # A target that closes first does so on a request that is already under way: the client sees a 502.
-        # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html
-        mistakes.append(
-            Mistake(
-                name="keep_alive_seconds",
-                value=str(keep_alive),
-                allowed=f"more than idle_timeout_seconds, which is {idle_timeout}",
-                remedy=f"set it to {idle_timeout + 15}",
-            )
-        )
-    if not 0 <= deregistration_delay <= 3600:
-        mistakes.append(
-            Mistake(
-                name="deregistration_delay_seconds",
-                value=str(deregistration_delay),
-                allowed="0 to 3600",
-                remedy="use about the longest request, as 60",
-            )
-        )
-    if mistakes:
-        raise ArgumentError(component, *mistakes)

@@ -126,10 +126,12 @@ def checked(constructor: Callable[_P, None]) -> Callable[_P, None]:
     Python's own TypeError.
     """
     signature = inspect.signature(constructor)
+    others = next((name for name, one in signature.parameters.items() if one.kind is one.VAR_KEYWORD), "")
 
     @functools.wraps(constructor)
     def check_and_construct(*args: _P.args, **kwargs: _P.kwargs) -> None:
         arguments = dict(signature.bind(*args, **kwargs).arguments)
+        arguments |= arguments.pop(others, {})
         itself, name = args[0], arguments.get("name")
         mistakes = list(argument_mistakes(constructor, arguments))
         if mistakes:
@@ -166,10 +168,19 @@ def argument_mistakes(annotated: Callable[..., Any], values: Mapping[str, Any]) 
 
 @functools.cache
 def argument_types(annotated: Callable[..., Any]) -> Mapping[str, Any]:
-    """The annotations of a function's arguments or of a dataclass's fields, with their rules."""
+    """The annotations of a function's arguments or of a dataclass's fields, with their rules.
+
+    Keyword arguments that are unpacked from a TypedDict (`**container: Unpack[ContainerArguments]`) stand by themselves.
+    """
     # pulumi.Input names Output in a string, which is looked up where it is used.
-    hints = typing.get_type_hints(annotated, localns={"Output": pulumi.Output, "T": Any}, include_extras=True)
-    return {name: hint for name, hint in hints.items() if name != "return"}
+    names = {"Output": pulumi.Output, "T": Any}
+    found: dict[str, Any] = {}
+    for name, hint in typing.get_type_hints(annotated, localns=names, include_extras=True).items():
+        if get_origin(hint) is typing.Unpack:
+            found |= typing.get_type_hints(get_args(hint)[0], localns=names, include_extras=True)
+        elif name != "return":
+            found[name] = hint
+    return found
 
 
 def _mistakes(name: str, value: Any, hint: Any) -> Iterator[Mistake]:
@@ -204,7 +215,7 @@ def _type_mistakes(name: str, value: Any, hint: Any, rules: Sequence[Rule]) -> I
     origin, inner = get_origin(hint), get_args(hint)
     if origin is not None and _subclass(origin, Mapping):
         for key, item in value.items():
-            yield from _mistakes(f"{name} key {key!r}", key, inner[0])
+            yield from _mistakes(f"{name} key", key, inner[0])
             yield from _mistakes(f"{name}[{key!r}]", item, inner[1])
     elif origin is not None and _subclass(origin, Sequence):
         for index, item in enumerate(value):

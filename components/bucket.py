@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Annotated, ClassVar
+
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, Options
-from components.errors import ArgumentError, Mistake
+from components.arguments import Between, Matching, check_call, checked
+from components.component import Children, Component, Options
 from components.iam import Statement, document
-from components.names import environment_name
+from components.names import Name, environment_name
 from components.overrides import Overrides
 from components.uses import Use
 
 _S3 = aws.s3
+
+Prefix = Annotated[
+    str,
+    Matching(
+        r"[^/*?$][^*?$]*/",
+        "a key prefix that ends with a slash, does not begin with one and has none of *, ? and $",
+        "write it as 'emails/'; everything below it is meant",
+    ),
+]
+"""The beginning of an object's key."""
 
 
 class Bucket(Component):
@@ -22,12 +34,23 @@ class Bucket(Component):
     `noncurrent_days` is how long overwritten and deleted versions are kept.
     """
 
+    children: ClassVar[Children] = {
+        "bucket": "aws:s3/bucket:Bucket",
+        "encryption": "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
+        "lifecycle": "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
+        "ownership": "aws:s3/bucketOwnershipControls:BucketOwnershipControls",
+        "policy": "aws:s3/bucketPolicy:BucketPolicy",
+        "public-access": "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
+        "versioning": "aws:s3/bucketVersioning:BucketVersioning",
+    }
+
+    @checked
     def __init__(
         self,
-        name: str,
+        name: Name,
         *,
         protected: bool,
-        noncurrent_days: int = 30,
+        noncurrent_days: Annotated[int, Between(1, 2_147_483_647)] = 30,
         overrides: Overrides | None = None,
         opts: Options = None,
     ) -> None:
@@ -38,15 +61,19 @@ class Bucket(Component):
         self._parts = (*self._keep_private(), *self._keep_contents(noncurrent_days))
         self.finish({"bucket_name": self.bucket_name})
 
-    def writing(self, prefix: str) -> Use:
+    def writing(self, prefix: Prefix) -> Use:
         """The use of a writer of the keys below `prefix` (as `emails/`). Environment: `<NAME>_BUCKET`,
         `<NAME>_PREFIX`."""
-        return self._use(prefix, Statement(actions=("s3:PutObject",), resources=(self._objects(prefix),)))
+        check_call(f"Bucket {self.name!r}", self.writing, prefix=prefix)
+        return self._use("PREFIX", prefix, Statement(actions=("s3:PutObject",), resources=(self._objects(prefix),)))
 
-    def reading(self, prefix: str) -> Use:
-        """The use of a reader of the keys below `prefix`. Environment: `<NAME>_BUCKET`, `<NAME>_PREFIX`."""
+    def reading(self, prefix: Prefix) -> Use:
+        """The use of a reader of the keys below `prefix`. Environment: `<NAME>_BUCKET`, `<NAME>_READ_PREFIX`: a workload
+        may read below one prefix and write below another."""
+        check_call(f"Bucket {self.name!r}", self.reading, prefix=prefix)
         # s3:ListBucket turns the answer for a missing key from 403 into 404, and lists no more than the prefix.
         return self._use(
+            "READ_PREFIX",
             prefix,
             Statement(actions=("s3:GetObject",), resources=(self._objects(prefix),)),
             Statement(
@@ -57,25 +84,15 @@ class Bucket(Component):
         )
 
     def _objects(self, prefix: str) -> pulumi.Output[str]:
-        if not prefix.endswith("/") or prefix.startswith("/") or any(mark in prefix for mark in "*?$"):
-            raise ArgumentError(
-                f"Bucket {self.name!r}",
-                Mistake(
-                    name="prefix",
-                    value=repr(prefix),
-                    allowed="a key prefix that ends with a slash, does not begin with one and has none of *, ? and $",
-                    remedy="write it as 'emails/'; everything below it is meant",
-                ),
-            )
         return pulumi.Output.concat(self.arn, "/", prefix, "*")
 
-    def _use(self, prefix: str, *statements: Statement) -> Use:
+    def _use(self, variable: str, prefix: str, *statements: Statement) -> Use:
         return Use(
             source=self.name,
             statements=statements,
             environment={
                 environment_name(self.name, "BUCKET"): self.bucket_name,
-                environment_name(self.name, "PREFIX"): prefix,
+                environment_name(self.name, variable): prefix,
             },
             depends_on=(self.bucket, *self._parts),
         )

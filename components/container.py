@@ -25,6 +25,7 @@ _SORT_KEYS = {
     "mountPoints": "containerPath",
     "portMappings": "containerPort",
 }
+"""What ECS gives back in an order of its own."""
 
 
 def canonical(containers: Iterable[Mapping[str, Any]]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from components.arguments import check_fields
 from components.errors import ArgumentError, Mistake
 
 _GIB = 1024
@@ -35,6 +37,7 @@ class Size:
     memory: int
 
     def __post_init__(self) -> None:
+        check_fields(self)
         mistake = size_mistake("cpu, memory", self.cpu, self.memory)
         if mistake is not None:
             raise ArgumentError("Size", mistake)
@@ -59,7 +62,8 @@ def _nearest(cpu: int, memory: int) -> list[tuple[int, int]]:
     """The nearest size with this memory or this CPU, whichever there are."""
 
     def distance(pair: tuple[int, int]) -> float:
-        return abs(pair[0] - cpu) / max(pair[0], cpu, 1) + abs(pair[1] - memory) / max(pair[1], memory, 1)
+        # Sizes double: how many times one is the other says how far they are apart. What is no size counts as tiny.
+        return abs(math.log(pair[0] / max(cpu, 1))) + abs(math.log(pair[1] / max(memory, 1)))
 
     pairs = [(valid, amount) for valid, amounts in MEMORY_BY_CPU.items() for amount in amounts]
     same_cpu = min((pair for pair in pairs if pair[0] == cpu), key=distance, default=None)

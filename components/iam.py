@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import pulumi
 
+from components.arguments import Matching, Valid, check_fields
 from components.place import Place
 
 _VERSION = "2012-10-17"
@@ -16,13 +17,26 @@ Conditions = Mapping[str, Mapping[str, pulumi.Input[str]]]
 """Condition operators, as in a policy document: `{"StringEquals": {"aws:SourceAccount": account}}`."""
 
 
+Action = Annotated[
+    str, Matching(r"[a-z0-9-]+:[A-Za-z0-9]+\*?", "a service and one of its actions", "write it as 's3:GetObject'")
+]
+
+_AT_LEAST_ONE = Valid(lambda items: None if items else "at least one", "say which, or leave the statement out")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """One permission: all `actions` on all `resources` (ARNs) while the `conditions` hold."""
+    """One permission: all `actions` on all `resources` (ARNs) while the `conditions` hold. Raises ArgumentError."""
 
-    actions: tuple[str, ...]
-    resources: tuple[pulumi.Input[str], ...]
+    actions: Annotated[tuple[Action, ...], _AT_LEAST_ONE]
+    resources: Annotated[
+        tuple[Annotated[pulumi.Input[str], Matching(r"\*|arn:.*", "an ARN or *", "give the resource's arn")], ...],
+        _AT_LEAST_ONE,
+    ]
     conditions: Conditions = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def document(self) -> dict[str, Any]:
         """The statement as it stands in a policy document."""

@@ -2,46 +2,97 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, Options
+from components.arguments import Between, Matching, check_fields, checked
+from components.component import Children, Component, Options
 from components.errors import ArgumentError, Mistake
-from components.names import name_tag
+from components.names import Name, name_tag
 from components.network import Network
 from components.overrides import Overrides
+from components.place import Place
+from components.uses import Port
 
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 """TLS 1.2 and 1.3 with forward secrecy.
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html"""
 
 
+IdleTimeout = Annotated[int, Between(1, 4000)]
+"""Seconds that a connection may be silent.
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html"""
+
+DeregistrationDelay = Annotated[int, Between(0, 3600)]
+"""Seconds that a target which is taken away has for its open requests.
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html"""
+
+UrlPath = Annotated[str, Matching(r"/[!-~]{0,1023}", "a path of up to 1,024 characters", "write it as '/healthcheck'")]
+"""A path of requests. https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html"""
+
+DOMAIN = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
+CERTIFICATE = r"arn:aws[a-z-]*:acm:([a-z0-9-]+):\d{12}:certificate/[0-9a-f-]+"
+
+Domain = Annotated[str, Matching(f"|{DOMAIN}", "a lower-case domain name", "write it as 'files.example.com'")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Https:
-    """How clients reach the load balancer by TLS. Any of these switches HTTPS on, and HTTP to a redirect.
+    """How clients reach the load balancer by TLS. It switches HTTPS on, and HTTP to a redirect.
 
     `domain_name` in the Route 53 zone `hosted_zone_name` gets a record and, unless `certificate_arn` is given, a
-    certificate validated there. With `certificate_arn` alone the DNS record is made elsewhere. Raises ArgumentError
-    when they do not make up a certificate.
+    certificate validated there. With `certificate_arn` alone, or with the `domain_name` that clients use, the DNS record
+    is made elsewhere. Raises ArgumentError when they do not go together.
     """
 
-    domain_name: str = ""
-    hosted_zone_name: str = ""
-    certificate_arn: str = ""
+    domain_name: Domain = ""
+    hosted_zone_name: Domain = ""
+    certificate_arn: Annotated[
+        pulumi.Input[str],
+        Matching(
+            f"|{CERTIFICATE}",
+            "the ARN of an ACM certificate",
+            "write it as 'arn:aws:acm:us-east-1:123456789012:certificate/...', or give the certificate's arn",
+        ),
+    ] = ""
 
     def __post_init__(self) -> None:
-        if not self.certificate_arn and not (self.domain_name and self.hosted_zone_name):
+        check_fields(self)
+        problem = https_problem(self.domain_name, self.hosted_zone_name, has_certificate=self.certificate_arn != "")
+        if problem is not None:
+            allowed, remedy = problem
+            names = ("domain_name", "hosted_zone_name", "certificate_arn")
+            given = [getattr(self, name) for name in names]
             raise ArgumentError(
                 "Https",
                 Mistake(
-                    name="domain_name, hosted_zone_name, certificate_arn",
-                    value=f"{self.domain_name!r}, {self.hosted_zone_name!r}, {self.certificate_arn!r}",
-                    allowed="a certificate_arn, or a domain_name with the hosted_zone_name that it lies in",
-                    remedy="add the missing one",
+                    name=", ".join(names),
+                    value=", ".join(repr(value) if isinstance(value, str) else "an output" for value in given),
+                    allowed=allowed,
+                    remedy=remedy,
                 ),
             )
+
+
+def https_problem(domain_name: str, hosted_zone_name: str, *, has_certificate: bool) -> tuple[str, str] | None:
+    """What is allowed in place of these, and a remedy; None when they go together. Empty is not given."""
+    if hosted_zone_name and not f".{domain_name}".endswith(f".{hosted_zone_name}"):
+        return (
+            f"with a hosted zone, a domain name that lies in it: {hosted_zone_name} or one that ends in "
+            f".{hosted_zone_name}",
+            f"use the domain name files.{hosted_zone_name}, or leave the hosted zone out and make the record elsewhere",
+        )
+    if not has_certificate and not hosted_zone_name:
+        zone = domain_name.partition(".")[2]
+        return (
+            "a certificate, or a domain name with the hosted zone that it lies in",
+            f"add the hosted zone{f' {zone}' if zone else ''} or the certificate",
+        )
+    return None
 
 
 class LoadBalancer(Component):
@@ -53,16 +104,31 @@ class LoadBalancer(Component):
     nothing, and protecting it would make switching the service off two updates.
     """
 
+    children: ClassVar[Children] = {
+        "alb": "aws:lb/loadBalancer:LoadBalancer",
+        "alb-access": "aws:ec2/securityGroup:SecurityGroup",
+        "alb-from-http": "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+        "alb-from-https": "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+        "alias": "aws:route53/record:Record",
+        "certificate": "aws:acm/certificate:Certificate",
+        "certificate-proof": "aws:route53/record:Record",
+        "certificate-validation": "aws:acm/certificateValidation:CertificateValidation",
+        "http": "aws:lb/listener:Listener",
+        "https": "aws:lb/listener:Listener",
+        "tg": "aws:lb/targetGroup:TargetGroup",
+    }
+
+    @checked
     def __init__(
         self,
-        name: str,
+        name: Name,
         *,
         network: Network,
-        port: int,
-        health_path: str,
+        port: Port,
+        health_path: UrlPath,
         https: Https | None,
-        idle_timeout_seconds: int,
-        deregistration_delay_seconds: int,
+        idle_timeout_seconds: IdleTimeout,
+        deregistration_delay_seconds: DeregistrationDelay,
         deletion_protection: bool = False,
         overrides: Overrides | None = None,
         opts: Options = None,
@@ -151,11 +217,18 @@ class LoadBalancer(Component):
             port=443,
             protocol="HTTPS",
             ssl_policy=TLS_POLICY,
-            certificate_arn=https.certificate_arn or self._certificate(https),
+            certificate_arn=self._given_certificate(https) if https.certificate_arn else self._certificate(https),
             default_actions=[forward],
             opts=self.options(),
         )
         return http, secure
+
+    def _given_certificate(self, https: Https) -> pulumi.Output[str]:
+        # ACM is regional, and a listener takes a certificate of its own region alone.
+        # https://docs.aws.amazon.com/acm/latest/userguide/acm-regions.html
+        return pulumi.Output.all(https.certificate_arn, Place.of(self).region).apply(
+            lambda given: _in_region(self.name, given[0], given[1])
+        )
 
     def _certificate(self, https: Https) -> pulumi.Output[str]:
         certificate = aws.acm.Certificate(
@@ -211,3 +284,18 @@ def _present(value: str | None) -> str:
     if value is None:
         raise ValueError("ACM gave no validation record")
     return value
+
+
+def _in_region(name: str, certificate_arn: str, region: str) -> str:
+    match = re.fullmatch(CERTIFICATE, certificate_arn)
+    if match is None or match[1] == region:
+        return certificate_arn
+    raise ArgumentError(
+        f"LoadBalancer {name!r}",
+        Mistake(
+            name="certificate_arn",
+            value=certificate_arn,
+            allowed=f"a certificate of the load balancer's region, {region}",
+            remedy=f"request or import the certificate in {region}, or leave it out: with a hosted zone one is made",
+        ),
+    )

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Unpack
 
-import pulumi
 import pulumi_aws as aws
 
+from components.arguments import Valid, checked
 from components.cluster import Cluster, capacity_shares
-from components.component import Component, Options
-from components.errors import ArgumentError, Mistake
+from components.component import Children, Component, Options
 from components.fargate import Size
 from components.iam import Statement, policy, trust
 from components.image import Image
+from components.names import Name
 from components.overrides import Overrides
 from components.queue import DEAD_LETTER_DAYS
 from components.schedule_expression import schedule_problem, timezone_problem
-from components.task_definition import Task, TaskDefinition
+from components.task import ContainerArguments, Task
+from components.task_definition import TaskDefinition
 from components.task_network import TaskNetwork
-from components.uses import Use
 
 RETRIES = 3
 RETRY_WITHIN_SECONDS = 3600
@@ -30,37 +30,38 @@ class ScheduledTask(Component):
     """An ECS task started by EventBridge Scheduler: `rate(...)`, `cron(...)` or `at(...)`, in a time zone.
 
     What cannot be started goes, after its retries, to a dead-letter queue. `enabled=False` keeps everything and starts
-    nothing. Raises ArgumentError for a schedule or a time zone that EventBridge would refuse.
+    nothing. `Task` says what a container takes. Raises ArgumentError for a schedule or a time zone that EventBridge would
+    refuse.
     """
 
+    children: ClassVar[Children] = {
+        **TaskDefinition.children,
+        **TaskNetwork.children,
+        "dead-letters": "aws:sqs/queue:Queue",
+        "schedule": "aws:scheduler/schedule:Schedule",
+        "schedule-policy": "aws:iam/rolePolicy:RolePolicy",
+        "schedule-role": "aws:iam/role:Role",
+    }
+
+    @checked
     def __init__(
         self,
-        name: str,
+        name: Name,
         *,
         cluster: Cluster,
         image: Image,
-        command: Sequence[str],
         size: Size,
-        schedule: str,
-        timezone: str = "UTC",
+        schedule: Annotated[str, Valid(schedule_problem, "correct the expression")],
+        timezone: Annotated[str, Valid(timezone_problem, "correct the name")] = "UTC",
         enabled: bool = True,
-        uses: Sequence[Use] = (),
-        environment: Mapping[str, pulumi.Input[str]] | None = None,
-        stop_timeout_seconds: int = 60,
         overrides: Overrides | None = None,
         opts: Options = None,
+        **container: Unpack[ContainerArguments],
     ) -> None:
-        task = Task(
-            image=image,
-            command=tuple(command),
-            size=size,
-            uses=tuple(uses),
-            environment=environment or {},
-            stop_timeout_seconds=stop_timeout_seconds,
-        )
-        _check(name, task, schedule, timezone)
+        task = Task(image=image, size=size, **container)
+        task.check(f"ScheduledTask {name!r}")
         super().__init__(name, overrides=overrides, opts=opts)
-        self.definition = TaskDefinition(name, cluster=cluster, task=task, health_checked=False, opts=self.options())
+        self.definition = TaskDefinition(name, cluster=cluster, task=task, opts=self.options())
         self.task_network = TaskNetwork(name, network=cluster.network, uses=task.uses, opts=self.options())
         self.dead_letters = aws.sqs.Queue(
             f"{name}-dead-letters",
@@ -142,19 +143,3 @@ class ScheduledTask(Component):
             opts=self.options(),
         )
         return role, role_policy
-
-
-def _check(name: str, task: Task, schedule: str, timezone: str) -> None:
-    component = f"ScheduledTask {name!r}"
-    task.check(component)
-    problems = {
-        ("schedule", schedule): schedule_problem(schedule),
-        ("timezone", timezone): timezone_problem(timezone),
-    }
-    mistakes = [
-        Mistake(name=argument, value=repr(value), allowed=problem, remedy="correct the expression")
-        for (argument, value), problem in problems.items()
-        if problem is not None
-    ]
-    if mistakes:
-        raise ArgumentError(component, *mistakes)

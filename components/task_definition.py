@@ -2,82 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import pulumi
 import pulumi_aws as aws
 
+from components.arguments import checked
 from components.cluster import Cluster
-from components.component import Component, Options
+from components.component import Children, Component, Options, claim
 from components.container import canonical, named
-from components.errors import ArgumentError, Mistake
-from components.fargate import Size
 from components.iam import Statement, policy, trust
-from components.image import Image
+from components.names import Name
 from components.overrides import Overrides
-from components.uses import Mount, Use, check_uses
-from components.volume import CONTAINER_ID
+from components.task import HealthCheck, Task
+from components.uses import Mount, Port
 
 _TASKS = "ecs-tasks.amazonaws.com"
-
-MAX_STOP_TIMEOUT = 120
-"""Seconds; Fargate's limit.
-https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html"""
-
-HEALTH_CHECK = ("CMD", "python", "-m", "service", "check")
-"""The image's own check, run inside the container, which needs no shell and no curl there."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a workload runs.
-
-    `command` goes to the image's entry point; `environment` is for what no use says; `stop_timeout_seconds` (1 to
-    120) is the time between SIGTERM and SIGKILL, told to the process as `STOP_TIMEOUT_SECONDS`. The process is also told
-    `METRICS_NAMESPACE`, which is `<project>/<stack>`.
-    """
-
-    image: Image
-    command: Sequence[str]
-    size: Size
-    uses: Sequence[Use] = ()
-    environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    stop_timeout_seconds: int = 60
-
-    def check(self, component: str) -> None:
-        """Raises ArgumentError for arguments that cannot work, alone or together."""
-        check_uses(component, self.uses, self.environment)
-        if not 1 <= self.stop_timeout_seconds <= MAX_STOP_TIMEOUT:
-            raise ArgumentError(
-                component,
-                Mistake(
-                    name="stop_timeout_seconds",
-                    value=str(self.stop_timeout_seconds),
-                    allowed=f"1 to {MAX_STOP_TIMEOUT}, Fargate's limit",
-                    remedy="make what a task holds at a time smaller, so that it can be handed back in time",
-                ),
-            )
 
 
 class TaskDefinition(Component):
     """A Fargate task definition with its log group, its execution role and its task role.
 
     The execution role pulls this image, writes to this log group and reads these secrets. The task role has what the
-    uses say and nothing else. The root file system is read-only, the user is not root, and an init process reaps
-    children. `port` is the container's port, if it has one; `health_checked` says whether the image's check runs in
-    the container.
+    uses say and nothing else. An init process reaps children. `port` is the container's port, if it has one.
     """
 
+    children: ClassVar[Children] = {
+        "execution-policy": "aws:iam/rolePolicy:RolePolicy",
+        "execution-role": "aws:iam/role:Role",
+        "logs": "aws:cloudwatch/logGroup:LogGroup",
+        "task-definition": "aws:ecs/taskDefinition:TaskDefinition",
+        "task-policy": "aws:iam/rolePolicy:RolePolicy",
+        "task-role": "aws:iam/role:Role",
+    }
+
+    @checked
     def __init__(
         self,
-        name: str,
+        name: Name,
         *,
         cluster: Cluster,
         task: Task,
-        port: int | None = None,
-        health_checked: bool = True,
+        port: Port | None = None,
         overrides: Overrides | None = None,
         opts: Options = None,
     ) -> None:
@@ -85,9 +52,10 @@ class TaskDefinition(Component):
         self._cluster = cluster
         self._task = task
         self._port = port
-        self._health_checked = health_checked
         self.container_name = name
         self.family = f"{pulumi.get_project()}-{pulumi.get_stack()}-{name}"
+        # The tasks of two workloads in one family would pass for each other's.
+        claim(("task family",), self.family, f"{self._lineage[0]} {name!r}")
         self.log_group = self._log_group()
         self.execution_role, execution_policy = self._role("execution", self._execution_statements())
         self.task_role, task_policy = self._role("task", [s for use in task.uses for s in use.statements])
@@ -176,7 +144,7 @@ class TaskDefinition(Component):
         return {
             "name": self.container_name,
             "image": task.image.reference,
-            "command": list(task.command),
+            "command": list(task.command) or None,
             "environment": named(environment),
             "secrets": named(secrets, "valueFrom") if secrets else None,
             "mountPoints": [
@@ -188,11 +156,15 @@ class TaskDefinition(Component):
             "portMappings": [
                 {"containerPort": port, "hostPort": port, "protocol": "tcp"} for port in (self._port,) if port
             ],
-            "healthCheck": _health_check() if self._health_checked else None,
+            "healthCheck": _health_check(task.health_check) if task.health_check else None,
             "stopTimeout": task.stop_timeout_seconds,
-            "readonlyRootFilesystem": True,
-            "user": f"{CONTAINER_ID}:{CONTAINER_ID}",
-            "linuxParameters": {"initProcessEnabled": True},
+            "readonlyRootFilesystem": task.read_only_root,
+            "user": task.user,
+            "linuxParameters": {
+                "initProcessEnabled": True,
+                "capabilities": {"drop": list(task.drop_capabilities)},
+                "tmpfs": [_scratch(path, size) for path, size in sorted(task.scratch.items())] or None,
+            },
             "logConfiguration": {
                 "logDriver": "awslogs",
                 "options": {
@@ -207,8 +179,20 @@ class TaskDefinition(Component):
         }
 
 
-def _health_check() -> dict[str, Any]:
-    return {"command": list(HEALTH_CHECK), "interval": 10, "timeout": 5, "retries": 3, "startPeriod": 30}
+def _health_check(check: HealthCheck) -> dict[str, Any]:
+    return {
+        "command": list(check.command),
+        "interval": check.interval_seconds,
+        "timeout": check.timeout_seconds,
+        "retries": check.retries,
+        "startPeriod": check.start_period_seconds,
+    }
+
+
+def _scratch(path: str, size: int) -> dict[str, Any]:
+    # An empty volume would be root's: Fargate takes no owner for one (aws/containers-roadmap#938). A tmpfs, which it has
+    # since January 2026, takes a mode: https://aws.amazon.com/about-aws/whats-new/2026/01/amazon-ecs-tmpfs-mounts-aws-fargate-managed-instances/
+    return {"containerPath": path, "size": size, "mountOptions": ["mode=1777", "nosuid", "nodev"]}
 
 
 def _volume(mount: Mount) -> aws.ecs.TaskDefinitionVolumeArgs:

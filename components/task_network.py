@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import ClassVar, TypedDict
 
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, Options
-from components.names import name_tag
+from components.arguments import checked
+from components.component import Children, Component, Options
+from components.names import Name, name_tag
 from components.network import Network
 from components.overrides import Overrides
-from components.uses import Reach, Use
+from components.uses import AnyUse, Reach
 
 
 class Placement(TypedDict):
@@ -30,12 +31,19 @@ class TaskNetwork(Component):
     comes in unless the workload adds a rule. Out goes HTTPS, for AWS's APIs and the image, and what the uses say.
     """
 
+    children: ClassVar[Children] = {
+        "tasks": "aws:ec2/securityGroup:SecurityGroup",
+        "tasks-into-*": "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+        "tasks-to-*": "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
+    }
+
+    @checked
     def __init__(
         self,
-        name: str,
+        name: Name,
         *,
         network: Network,
-        uses: Sequence[Use],
+        uses: Sequence[AnyUse],
         overrides: Overrides | None = None,
         opts: Options = None,
     ) -> None:

@@ -6,13 +6,65 @@ take a list of uses and know nothing of the components behind them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Annotated, Any
 
 import pulumi
 
+from components.arguments import Between, Described, Hidden, Matching, Text, Valid, check_fields
 from components.errors import ArgumentError, Mistake
 from components.iam import Statement
+
+Variable = Annotated[
+    str, Matching("[A-Za-z_][A-Za-z0-9_]*", "a name of letters, digits and _", "write it as 'LOG_LEVEL'")
+]
+"""The name of an environment variable."""
+
+Environment = Mapping[Variable, Annotated[pulumi.Input[str], Hidden()]]
+"""Environment variables and their values, which no message shows: an API key may be among them."""
+
+Port = Annotated[int, Between(1, 65_535)]
+"""A TCP port."""
+
+_OF_THE_KERNEL = ("/proc", "/sys", "/dev")
+_OF_THE_IMAGE = (
+    "/bin",
+    "/boot",
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/sbin",
+    "/usr",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/local",
+    "/usr/sbin",
+)
+
+
+def container_path_problem(path: str) -> str | None:
+    """What is allowed in place of this directory to mount at, in words; None when it will do."""
+    pure = PurePosixPath(path)
+    if (
+        not path.startswith("/")
+        or str(pure) != path
+        or ".." in pure.parts
+        or path == "/"
+        or path.startswith("//")
+        or ":" in path
+    ):
+        return "an absolute path below / without a trailing slash, .. or :"
+    if any(pure.is_relative_to(system) for system in _OF_THE_KERNEL):
+        return f"a path outside of {', '.join(_OF_THE_KERNEL)}, which are the kernel's"
+    if path in _OF_THE_IMAGE:
+        return "a directory of its own: mounted here, it would hide the image's programs and settings"
+    return None
+
+
+ContainerPath = Annotated[str, Valid(container_path_problem, "write it as '/mnt/files'")]
+"""A directory in the container to mount something at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,19 +72,25 @@ class Mount:
     """An EFS access point mounted into the container at `container_path`, encrypted in transit and authorised by
     IAM."""
 
-    volume: str
-    container_path: str
+    volume: Text
+    container_path: ContainerPath
     file_system_id: pulumi.Input[str]
     access_point_id: pulumi.Input[str]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
     """A TCP `port` that the tasks must reach on whatever is behind `security_group_id`; `name` names the rules."""
 
-    name: str
+    name: Text
     security_group_id: pulumi.Input[str]
-    port: int
+    port: Port
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,41 +99,143 @@ class Use:
 
     `source` is the name of the component that hands the use out; `statements` go to the task role; `secrets`
     (environment variable to ARN) are injected by ECS, which `execution_statements` allow to the execution role;
-    `depends_on` must exist before a task starts.
+    `depends_on` must exist before a task starts. Raises ArgumentError for what cannot be.
     """
 
-    source: str
+    source: Text
     statements: tuple[Statement, ...] = ()
     execution_statements: tuple[Statement, ...] = ()
-    environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    environment: Environment = field(default_factory=dict)
+    secrets: Mapping[Variable, pulumi.Input[str]] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
     reaches: tuple[Reach, ...] = ()
     depends_on: tuple[pulumi.Resource, ...] = ()
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.secrets and not self.execution_statements:
+            raise ArgumentError(
+                f"Use of {self.source!r}",
+                Mistake(
+                    name="secrets",
+                    value=", ".join(self.secrets),
+                    allowed="secrets with the execution_statements by which ECS reads them",
+                    remedy="add execution_statements=(Statement(actions=('ssm:GetParameters',), resources=(arn,)),)",
+                ),
+            )
 
-def check_uses(component: str, uses: Iterable[Use], environment: Iterable[str] = ()) -> None:
-    """Raises ArgumentError when two components claim one environment variable, or two mounts one directory."""
-    variables = dict.fromkeys(environment, "the argument `environment`")
-    directories: dict[str, str] = {}
-    mistakes = []
-    for use in uses:
-        owner = f"the use of {use.source!r}"
-        for variable in (*use.environment, *use.secrets):
-            if variables.setdefault(variable, owner) != owner:
-                mistakes.append(_clash("environment variable", variable, variables[variable], owner))
-        for mount in use.mounts:
-            if mount.container_path in directories:
-                mistakes.append(_clash("directory", mount.container_path, directories[mount.container_path], owner))
-            directories[mount.container_path] = owner
+
+AnyUse = Annotated[
+    Use,
+    Described(
+        "a use, which a resource's method gives",
+        "write what is done with it, such as queue.sending(), bucket.writing('in/') or volume.mounted_at('/mnt/files')",
+    ),
+]
+
+RESERVED = {
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "ECS sets it",
+    "AWS_DEFAULT_REGION": "ECS sets it",
+    "AWS_EXECUTION_ENV": "ECS sets it",
+    "AWS_REGION": "it is the stack's region",
+    "ECS_AGENT_URI": "ECS sets it",
+    "ECS_CONTAINER_METADATA_URI": "ECS sets it",
+    "ECS_CONTAINER_METADATA_URI_V4": "ECS sets it",
+    "METRICS_NAMESPACE": "it is the project and the stack",
+    "PATH": "the image says where its programs are",
+    "PORT": "it is the argument port",
+    "STOP_TIMEOUT_SECONDS": "it is the argument stop_timeout_seconds",
+}
+"""Environment variables that no workload may set, and why: another value would contradict what is deployed around it.
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html"""
+
+
+def check_uses(
+    component: str, uses: Iterable[Use], environment: Environment | None = None, scratch: Iterable[str] = ()
+) -> None:
+    """Raises ArgumentError when uses, or a use and the arguments `environment` and `scratch`, contradict each other."""
+    given = tuple(uses)
+    mistakes = [
+        *_reserved_mistakes(given, environment or {}),
+        *_variable_mistakes(given, environment or {}),
+        *_mount_mistakes(given, scratch),
+        *_reach_mistakes(given),
+    ]
     if mistakes:
         raise ArgumentError(component, *mistakes)
 
 
-def _clash(kind: str, what: str, first: str, second: str) -> Mistake:
+def _reserved_mistakes(uses: tuple[Use, ...], environment: Environment) -> Iterator[Mistake]:
+    told = [
+        ("environment", environment),
+        *((f"the use of {use.source!r}", {**use.environment, **use.secrets}) for use in uses),
+    ]
+    for where, variables in told:
+        for variable in variables:
+            if variable in RESERVED:
+                yield Mistake(
+                    name=where,
+                    value=variable,
+                    allowed=f"a variable that is not told already: {RESERVED[variable]}",
+                    remedy="choose another name for the variable",
+                )
+
+
+def _variable_mistakes(uses: tuple[Use, ...], environment: Environment) -> Iterator[Mistake]:
+    seen: dict[str, tuple[Any, str]] = {}
+    claims: list[tuple[str, Any, str]] = [
+        (variable, value, "the argument `environment`") for variable, value in environment.items()
+    ]
+    for use in uses:
+        owner = f"the use of {use.source!r}"
+        claims += [(variable, value, owner) for variable, value in use.environment.items()]
+        claims += [
+            (variable, ("secret", value), f"a secret of {use.source!r}") for variable, value in use.secrets.items()
+        ]
+    for variable, value, owner in claims:
+        first, first_owner = seen.setdefault(variable, (value, owner))
+        if not _same(first, value):
+            yield _clash("environment variable", variable, first_owner, owner, "one value for each variable")
+
+
+def _same(first: Any, second: Any) -> bool:
+    # Two outputs can't be compared before their values come: only one and the same is known to be equal.
+    if isinstance(first, tuple) and isinstance(second, tuple):
+        return _same(first[1], second[1])
+    return first is second or (isinstance(first, str) and isinstance(second, str) and first == second)
+
+
+def _mount_mistakes(uses: tuple[Use, ...], scratch: Iterable[str]) -> Iterator[Mistake]:
+    mounts = [(path, "the argument `scratch`") for path in scratch]
+    mounts += [(mount.container_path, f"the use of {use.source!r}") for use in uses for mount in use.mounts]
+    for index, (path, owner) in enumerate(mounts):
+        for other, other_owner in mounts[:index]:
+            if path == other:
+                yield _clash("directory", path, other_owner, owner, "one source for each directory")
+            elif PurePosixPath(path).is_relative_to(other) or PurePosixPath(other).is_relative_to(path):
+                # ECS promises no order, and the outer one mounted last hides the inner one.
+                yield Mistake(
+                    name="uses",
+                    value=f"{path} of {owner} and {other} of {other_owner}",
+                    allowed="directories that do not lie in each other",
+                    remedy="mount them side by side, such as at /mnt/a and /mnt/b",
+                )
+
+
+def _reach_mistakes(uses: tuple[Use, ...]) -> Iterator[Mistake]:
+    seen: dict[str, tuple[Reach, str]] = {}
+    for use in uses:
+        for reach in use.reaches:
+            owner = f"the use of {use.source!r}"
+            first, first_owner = seen.setdefault(reach.name, (reach, owner))
+            if first.port != reach.port or not _same(first.security_group_id, reach.security_group_id):
+                yield _clash("reach", reach.name, first_owner, owner, "one security group and port for each name")
+
+
+def _clash(kind: str, what: str, first: str, second: str, allowed: str) -> Mistake:
     return Mistake(
         name="uses",
         value=f"the {kind} {what!r} comes from {first} and from {second}",
-        allowed=f"one source for each {kind}",
-        remedy="drop one of the two, or give one of the components another name",
+        allowed=allowed,
+        remedy="drop one of the two, or give one of them another name",
     )

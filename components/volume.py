@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated, ClassVar
+
 import pulumi_aws as aws
 
-from components.component import Component, Options
-from components.errors import ArgumentError, Mistake
+from components.arguments import Between, check_call, checked
+from components.component import Children, Component, Options
 from components.iam import Statement, document
-from components.names import environment_name, name_tag
+from components.names import Name, environment_name, name_tag
 from components.network import Network
 from components.overrides import Overrides
-from components.uses import Mount, Reach, Use
+from components.task import USER_ID
+from components.uses import ContainerPath, Mount, Reach, Use
 
 NFS_PORT = 2049
-CONTAINER_ID = 10001
-"""The uid and gid of the image's user. The access point acts as this user whatever the client says."""
+PosixId = Annotated[int, Between(0, 4_294_967_295)]
+"""A uid or gid of an access point. https://docs.aws.amazon.com/efs/latest/ug/API_PosixUser.html"""
 
 
 class EfsVolume(Component):
@@ -22,15 +25,28 @@ class EfsVolume(Component):
 
     It has one mount target in each zone of the network's task subnets (EFS allows one per zone). Clients must use TLS
     and be authorised by IAM; having a file system policy at all ends EFS's default of letting every client in.
-    `protected` (production) refuses to delete the file system.
+    The access point acts as `uid` and `gid` whatever the client says: the owner of its directory, and the user that
+    containers run as where nothing else is said. `protected` (production) refuses to delete the file system.
     """
 
+    children: ClassVar[Children] = {
+        "access": "aws:efs/accessPoint:AccessPoint",
+        "backup": "aws:efs/backupPolicy:BackupPolicy",
+        "file-system": "aws:efs/fileSystem:FileSystem",
+        "mounts": "aws:ec2/securityGroup:SecurityGroup",
+        "policy": "aws:efs/fileSystemPolicy:FileSystemPolicy",
+        "*-*-[0-9][a-z]": "aws:efs/mountTarget:MountTarget",
+    }
+
+    @checked
     def __init__(
         self,
-        name: str,
+        name: Name,
         *,
         network: Network,
         protected: bool,
+        uid: PosixId = USER_ID,
+        gid: PosixId = USER_ID,
         overrides: Overrides | None = None,
         opts: Options = None,
     ) -> None:
@@ -49,7 +65,7 @@ class EfsVolume(Component):
             opts=self.options(),
         )
         self.policy = self._policy()
-        self.access_point = self._access_point()
+        self.access_point = self._access_point(uid, gid)
         self.security_group = aws.ec2.SecurityGroup(
             f"{name}-mounts",
             description="Mount targets",
@@ -70,18 +86,9 @@ class EfsVolume(Component):
         self.file_system_id = self.file_system.id
         self.finish({"file_system_id": self.file_system_id})
 
-    def mounted_at(self, container_path: str) -> Use:
+    def mounted_at(self, container_path: ContainerPath) -> Use:
         """The use of a workload that reads and writes the volume at `container_path`. Environment: `<NAME>_DIR`."""
-        if not container_path.startswith("/") or container_path.rstrip("/") != container_path or ".." in container_path:
-            raise ArgumentError(
-                f"EfsVolume {self.name!r}",
-                Mistake(
-                    name="container_path",
-                    value=repr(container_path),
-                    allowed="an absolute path below / without a trailing slash",
-                    remedy="write it as '/mnt/efs'",
-                ),
-            )
+        check_call(f"EfsVolume {self.name!r}", self.mounted_at, container_path=container_path)
         return Use(
             source=self.name,
             statements=(
@@ -130,15 +137,15 @@ class EfsVolume(Component):
             opts=self.options(),
         )
 
-    def _access_point(self) -> aws.efs.AccessPoint:
+    def _access_point(self, uid: int, gid: int) -> aws.efs.AccessPoint:
         return aws.efs.AccessPoint(
             f"{self.name}-access",
             file_system_id=self.file_system.id,
-            posix_user=aws.efs.AccessPointPosixUserArgs(uid=CONTAINER_ID, gid=CONTAINER_ID),
+            posix_user=aws.efs.AccessPointPosixUserArgs(uid=uid, gid=gid),
             root_directory=aws.efs.AccessPointRootDirectoryArgs(
                 path=f"/{self.name}",
                 creation_info=aws.efs.AccessPointRootDirectoryCreationInfoArgs(
-                    owner_uid=CONTAINER_ID, owner_gid=CONTAINER_ID, permissions="0750"
+                    owner_uid=uid, owner_gid=gid, permissions="0750"
                 ),
             ),
             tags=name_tag(f"{self.name}-access"),

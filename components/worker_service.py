@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Annotated, ClassVar, Unpack
 
 import pulumi
 
+from components.arguments import Between, checked
 from components.backlog import BacklogScaling, scale_on_backlog
 from components.cluster import Cluster, capacity_shares
-from components.component import Component, Options
+from components.component import Children, Component, Options
 from components.ecs_service import create_service
-from components.errors import ArgumentError, Mistake
 from components.fargate import Size
 from components.iam import Statement
 from components.image import Image
+from components.names import Name
 from components.overrides import Overrides
-from components.task_definition import Task, TaskDefinition
+from components.task import ContainerArguments, Task
+from components.task_definition import TaskDefinition
 from components.task_network import TaskNetwork
 from components.uses import Use
 
@@ -25,34 +27,35 @@ class WorkerService(Component):
     """An ECS service without a port, scaled on its queue's backlog. Its tasks may protect themselves from scale-in.
 
     `spot_percent` (0 to 100) is the share of tasks on Fargate Spot, which AWS may stop on two minutes' notice: a worker
-    hands back what it has. Raises ArgumentError for arguments that cannot work.
+    hands back what it has. `Task` says what a container takes. Raises ArgumentError for arguments that cannot work.
     """
 
+    children: ClassVar[Children] = {
+        **TaskDefinition.children,
+        **TaskNetwork.children,
+        "backlog": "aws:appautoscaling/policy:Policy",
+        "scaling": "aws:appautoscaling/target:Target",
+        "service": "aws:ecs/service:Service",
+        "wake": "aws:appautoscaling/policy:Policy",
+        "wake-alarm": "aws:cloudwatch/metricAlarm:MetricAlarm",
+    }
+
+    @checked
     def __init__(
         self,
-        name: str,
+        name: Name,
         *,
         cluster: Cluster,
         image: Image,
-        command: Sequence[str],
         size: Size,
         scaling: BacklogScaling,
-        spot_percent: int = 0,
-        uses: Sequence[Use] = (),
-        environment: Mapping[str, pulumi.Input[str]] | None = None,
-        stop_timeout_seconds: int = 60,
+        spot_percent: Annotated[int, Between(0, 100)] = 0,
         overrides: Overrides | None = None,
         opts: Options = None,
+        **container: Unpack[ContainerArguments],
     ) -> None:
-        task = Task(
-            image=image,
-            command=tuple(command),
-            size=size,
-            uses=tuple(uses),
-            environment=environment or {},
-            stop_timeout_seconds=stop_timeout_seconds,
-        )
-        _check(name, task, spot_percent)
+        task = Task(image=image, size=size, **container)
+        task.check(f"WorkerService {name!r}")
         super().__init__(name, overrides=overrides, opts=opts)
         task = replace(task, uses=(*task.uses, _protecting_itself(name, cluster)))
         self.definition = TaskDefinition(name, cluster=cluster, task=task, opts=self.options())
@@ -82,12 +85,3 @@ def _protecting_itself(name: str, cluster: Cluster) -> Use:
     """
     tasks = cluster.place.arn("ecs", pulumi.Output.concat("task/", cluster.cluster_name, "/*"))
     return Use(source=name, statements=(Statement(actions=("ecs:UpdateTaskProtection",), resources=(tasks,)),))
-
-
-def _check(name: str, task: Task, spot_percent: int) -> None:
-    task.check(f"WorkerService {name!r}")
-    if not 0 <= spot_percent <= 100:
-        raise ArgumentError(
-            f"WorkerService {name!r}",
-            Mistake(name="spot_percent", value=str(spot_percent), allowed="0 to 100", remedy="give a share in percent"),
-        )

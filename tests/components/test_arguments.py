@@ -101,7 +101,7 @@ def test_all_mistakes_are_told_at_once_under_the_name_of_the_component() -> None
         ({"command": ["", "a"]}, "command[0]", ("''", "text that is not empty", "give it, or leave the argument out")),
         ({"environment": ["A"]}, "environment", ("['A']", "a mapping of text to text or None", "give a mapping of text to text")),
         ({"environment": {"A": 1}}, "environment['A']", ("1", "text", "write it in quotes")),
-        ({"environment": {1: "b"}}, "environment key 1", ("1", "text", "write it in quotes")),
+        ({"environment": {1: "b"}}, "environment key", ("1", "text", "write it in quotes")),
         ({"enabled": "yes"}, "enabled", ("'yes'", "True or False", "give True or False")),
         ({"enabled": None}, "enabled", ("None", "True or False", "give True or False")),
         ({"token": 12345}, "token", (HIDDEN, "text or None", "write it in quotes")),

@@ -75,8 +75,8 @@ def test_a_reader_may_get_and_list_below_its_prefix_and_nothing_else(emails: Dep
 
 
 def test_both_learn_the_bucket_and_the_prefix(emails: Deployment) -> None:
-    for use in ("writing", "reading"):
-        assert emails.outputs[f"{use}-environment"] == {"EMAILS_BUCKET": "emails-1a2b3c4", "EMAILS_PREFIX": "emails/"}
+    for use, prefix in (("writing", "EMAILS_PREFIX"), ("reading", "EMAILS_READ_PREFIX")):
+        assert emails.outputs[f"{use}-environment"] == {"EMAILS_BUCKET": "emails-1a2b3c4", prefix: "emails/"}
 
 
 @pytest.mark.parametrize("prefix", ["", "emails", "/emails/", "*", "emails/*", "${aws:username}/"])

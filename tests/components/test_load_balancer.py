@@ -1,20 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pulumi
+import pulumi_aws as aws
 import pytest
 
 from components import ArgumentError, Https
 from components.load_balancer import LoadBalancer
 from tests.components import parts
-from tests.components.deployment import Deployment, deploy_twice
+from tests.components.deployment import Deployment, deploy, deploy_twice
 
 DOMAIN = Https(domain_name="files.example.com", hosted_zone_name="example.com")
 CERTIFICATE = Https(certificate_arn="arn:aws:acm:eu-west-1:123456789012:certificate/1")
 
 
-def _deployed(https: Https | None) -> Deployment:
+def _program(https: Https | None) -> Callable[[], None]:
     def program() -> None:
         balancer = LoadBalancer(
             "api",
@@ -27,7 +29,11 @@ def _deployed(https: Https | None) -> Deployment:
         )
         pulumi.export("url", balancer.url)
 
-    return deploy_twice(program)
+    return program
+
+
+def _deployed(https: Https | None) -> Deployment:
+    return deploy_twice(_program(https))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +123,35 @@ def test_clients_get_in_at_the_listeners_ports_alone(https: Https | None, ports:
     assert {rule["ipProtocol"] for rule in rules} == {"tcp"}
 
 
-@pytest.mark.parametrize("arguments", [{}, {"domain_name": "files.example.com"}, {"hosted_zone_name": "example.com"}])
-def test_what_makes_up_no_certificate_is_an_error(arguments: dict[str, str]) -> None:
-    with pytest.raises(ArgumentError, match="add the missing one"):
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        ({}, "add the hosted zone or the certificate"),
+        ({"domain_name": "files.example.com"}, "add the hosted zone example.com or the certificate"),
+        ({"hosted_zone_name": "example.com"}, "use the domain name files.example.com"),
+        # A record without a name, and one outside its zone.
+        ({"hosted_zone_name": "example.com", "certificate_arn": CERTIFICATE.certificate_arn}, "files.example.com"),
+        ({"domain_name": "files.example.org", "hosted_zone_name": "example.com"}, "files.example.com"),
+        ({"domain_name": "badexample.com", "hosted_zone_name": "example.com"}, "files.example.com"),
+    ],
+)
+def test_what_makes_up_no_certificate_or_no_record_is_an_error(arguments: dict[str, str], remedy: str) -> None:
+    with pytest.raises(ArgumentError, match=f"remedy: .*{remedy}"):
         Https(**arguments)
+
+
+@pytest.mark.parametrize("preview", [False, True])
+def test_a_certificate_of_another_region_is_an_error(preview: bool) -> None:
+    elsewhere = Https(certificate_arn="arn:aws:acm:us-east-1:123456789012:certificate/0a1b")
+    with pytest.raises(ArgumentError, match="a certificate of the load balancer's region, eu-west-1"):
+        deploy(_program(elsewhere), preview=preview)
+
+
+def test_a_certificate_of_the_program_s_own_is_taken() -> None:
+    def program() -> None:
+        made = aws.acm.Certificate("own", domain_name="files.example.com", validation_method="DNS")
+        parts.api(https=Https(certificate_arn=made.arn))
+
+    assert _listener(deploy_twice(program), "api-https")["certificateArn"].endswith(
+        ":acm:eu-west-1:123456789012:own-1a2b3c4"
+    )

@@ -32,14 +32,16 @@ def _every_component() -> None:
         name=LONGEST, cluster=cluster, image=image, https=Https(domain_name="a.example", hosted_zone_name="example")
     )
     WorkerService(
-        LONGEST,
+        f"{LONGEST[:-1]}w",
         cluster=cluster,
         image=image,
         command=["worker"],
         size=parts.SMALL,
         scaling=BacklogScaling(queue=queue, min=0, max=2),
     )
-    ScheduledTask(LONGEST, cluster=cluster, image=image, command=["sweep"], size=parts.SMALL, schedule="rate(1 hour)")
+    ScheduledTask(
+        f"{LONGEST[:-1]}s", cluster=cluster, image=image, command=["sweep"], size=parts.SMALL, schedule="rate(1 hour)"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import components
-from components.volume import CONTAINER_ID
+from components.task import USER_ID
 from service.settings import ApiSettings, SweepSettings, WorkerSettings
 from tests.components.deployment import PROJECT, Deployment, deploy_twice, statements
 
@@ -100,7 +100,6 @@ def test_each_workload_is_told_all_that_its_command_needs(any_stack: Deployment)
         "FILES_MAX_BYTES",
         "INBOX_QUEUE_URL",
         "API_TOKEN_PARAMETER",
-        "KEEP_ALIVE_SECONDS",
     }
     assert told["worker"] == common | {
         "INBOX_QUEUE_URL",
@@ -121,8 +120,25 @@ def test_each_workload_s_command_starts_with_what_it_is_told(any_stack: Deployme
             assert settings.stop_timeout_seconds == container["stopTimeout"]
 
 
+def test_the_api_keeps_connections_longer_than_the_load_balancer(any_stack: Deployment) -> None:
+    # One that closes first does so on a request that is already under way:
+    # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html
+    (container,) = any_stack.one("aws:ecs/taskDefinition:TaskDefinition", "api").json("containerDefinitions")
+    settings = ApiSettings.from_env({item["name"]: item["value"] for item in container["environment"]})
+    assert settings.keep_alive_seconds > any_stack.one(":LoadBalancer").inputs["idleTimeout"]
+
+
+def test_the_api_and_the_worker_are_checked_by_the_image_s_own_command(any_stack: Deployment) -> None:
+    checks = {}
+    for definition in any_stack.all("aws:ecs/taskDefinition:TaskDefinition"):
+        (container,) = definition.json("containerDefinitions")
+        checks[definition.name] = container.get("healthCheck", {}).get("command")
+    own = ["CMD", "python", "-m", "service", "check"]
+    assert checks == {"api": own, "worker": own, "sweep": None}
+
+
 def test_the_container_s_user_is_the_image_s() -> None:
-    assert f"USER {CONTAINER_ID}:{CONTAINER_ID}" in (ROOT / "service" / "Dockerfile").read_text().splitlines()
+    assert f"USER {USER_ID}:{USER_ID}" in (ROOT / "service" / "Dockerfile").read_text().splitlines()
 
 
 def test_the_token_is_a_secret_all_the_way(any_stack: Deployment) -> None:

@@ -4,8 +4,18 @@ from typing import Any
 
 import pytest
 
-from components import ArgumentError, Image, Mount, SecretParameter, Size, Statement, Use
-from components.task_definition import Task, TaskDefinition
+from components import (
+    ArgumentError,
+    HealthCheck,
+    Image,
+    Mount,
+    SecretParameter,
+    Size,
+    Statement,
+    Task,
+    TaskDefinition,
+    Use,
+)
 from tests.components import parts
 from tests.components.deployment import Deployment, deploy, deploy_twice, statements
 
@@ -21,9 +31,16 @@ def _define(port: int | None = 8080, retain_logs: bool = False, **arguments: Any
     uses = (
         parts.volume(cluster.network).mounted_at("/mnt/efs"),
         SecretParameter("api-token").injected_as("TOKEN"),
-        Use(source="table", statements=(Statement(actions=("dynamodb:GetItem",), resources=("arn:table",)),)),
+        Use(
+            source="table",
+            statements=(Statement(actions=("dynamodb:GetItem",), resources=("arn:aws:dynamodb:::table",)),),
+        ),
     )
-    task = _task(parts.image(), **{"uses": uses, "environment": {"COLOUR": "blue"}, **arguments})
+    check = HealthCheck(
+        command=["CMD", "check"], interval_seconds=20, timeout_seconds=3, retries=4, start_period_seconds=9
+    )
+    given = {"uses": uses, "environment": {"COLOUR": "blue"}, "health_check": check, **arguments}
+    task = _task(parts.image(), **given)
     TaskDefinition("api", cluster=cluster, task=task, port=port)
 
 
@@ -60,7 +77,7 @@ def test_the_container_runs_the_command_of_the_image_by_digest(container: dict[s
 def test_the_container_cannot_write_its_root_is_not_root_and_has_an_init_process(container: dict[str, Any]) -> None:
     assert container["readonlyRootFilesystem"] is True
     assert container["user"] == "10001:10001"
-    assert container["linuxParameters"] == {"initProcessEnabled": True}
+    assert container["linuxParameters"] == {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}}
 
 
 def test_the_container_has_time_to_stop_and_knows_how_much(container: dict[str, Any]) -> None:
@@ -76,9 +93,52 @@ def test_the_container_has_time_to_stop_and_knows_how_much(container: dict[str, 
     }
 
 
-def test_the_container_is_checked_by_the_image_s_own_command(container: dict[str, Any]) -> None:
-    assert container["healthCheck"]["command"] == ["CMD", "python", "-m", "service", "check"]
-    assert container["healthCheck"]["timeout"] < container["healthCheck"]["interval"]
+def test_the_container_is_checked_as_the_arguments_say(container: dict[str, Any]) -> None:
+    assert container["healthCheck"] == {
+        "command": ["CMD", "check"],
+        "interval": 20,
+        "timeout": 3,
+        "retries": 4,
+        "startPeriod": 9,
+    }
+
+
+def test_an_image_of_anybody_s_runs_as_it_is_made_to() -> None:
+    deployment = deploy_twice(
+        lambda: _define(
+            command=(),
+            health_check=None,
+            user="0:0",
+            read_only_root=False,
+            scratch={"/var/cache/nginx": 64, "/run": 1},
+            keep_capabilities=["CHOWN", "SETGID", "SETUID"],
+        )
+    )
+    (container,) = deployment.one(TYPE).json("containerDefinitions")
+    assert "command" not in container and "healthCheck" not in container
+    assert (container["user"], container["readonlyRootFilesystem"]) == ("0:0", False)
+    linux = container["linuxParameters"]
+    options = ["mode=1777", "nosuid", "nodev"]
+    assert linux["tmpfs"] == [
+        {"containerPath": "/run", "size": 1, "mountOptions": options},
+        {"containerPath": "/var/cache/nginx", "size": 64, "mountOptions": options},
+    ]
+    dropped = set(linux["capabilities"]["drop"])
+    assert "NET_RAW" in dropped and not dropped & {"ALL", "CHOWN", "SETGID", "SETUID"}
+
+
+def test_scratch_directories_take_less_than_the_memory_of_the_task() -> None:
+    def program() -> None:
+        _task(parts.image(), scratch={"/tmp": 1000, "/run": 24}).check("ApiService 'api'")
+
+    with pytest.raises(ArgumentError, match=r"(?s)ApiService 'api'.*scratch: 1024 MiB in all.*less than.*1024 MiB"):
+        deploy(program)
+
+
+@pytest.mark.parametrize("command", [["curl"], ["CMD"], ["RUN", "x"], []])
+def test_a_health_check_begins_as_docker_s(command: list[str]) -> None:
+    with pytest.raises(ArgumentError, match="CMD-SHELL and one line"):
+        HealthCheck(command=command)
 
 
 def test_trap_60_the_host_s_port_is_the_container_s(container: dict[str, Any]) -> None:
@@ -167,7 +227,7 @@ def test_retained_logs_outlive_the_task_definition() -> None:
 def test_a_task_without_a_port_has_no_mapping_and_one_without_a_check_no_check() -> None:
     def program() -> None:
         cluster = parts.cluster()
-        TaskDefinition("sweep", cluster=cluster, task=_task(parts.image()), health_checked=False)
+        TaskDefinition("sweep", cluster=cluster, task=_task(parts.image()))
 
     (container,) = deploy_twice(program).one(TYPE).json("containerDefinitions")
     assert container["portMappings"] == []

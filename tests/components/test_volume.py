@@ -83,7 +83,17 @@ def test_a_protected_file_system_is_not_deleted() -> None:
     assert deployment.one(":FileSystem").options.protect is True
 
 
-@pytest.mark.parametrize("path", ["mnt/efs", "/mnt/efs/", "/", "/mnt/../etc"])
-def test_a_path_that_is_none_is_an_error(path: str) -> None:
-    with pytest.raises(ArgumentError, match="write it as '/mnt/efs'"):
+@pytest.mark.parametrize(
+    "path",
+    ["mnt/efs", "/mnt/efs/", "/", "/mnt/../etc", "/proc", "/sys/fs", "/dev/shm", "/etc", "/usr/lib", "/a:b", "//a"],
+)
+def test_a_path_that_is_none_or_the_system_s_is_an_error(path: str) -> None:
+    with pytest.raises(ArgumentError, match=rf"(?s)EfsVolume 'files':\n  container_path: '{path}'.*write it as '/mnt"):
         deploy(lambda: parts.volume(parts.network()).mounted_at(path))
+
+
+def test_the_owner_of_the_directory_is_the_container_s_user() -> None:
+    deployment = deploy(lambda: EfsVolume("files", network=parts.network(), protected=False, uid=101, gid=102))
+    point = deployment.one(":AccessPoint").inputs
+    assert point["posixUser"] == {"uid": 101, "gid": 102}
+    assert point["rootDirectory"]["creationInfo"] == {"ownerUid": 101, "ownerGid": 102, "permissions": "0750"}

@@ -37,7 +37,6 @@ def test_nothing_reaches_a_worker(deployed: Deployment) -> None:
     (container,) = deployed.one("aws:ecs/taskDefinition:TaskDefinition").json("containerDefinitions")
     assert container["portMappings"] == []
     assert container["command"] == ["worker"]
-    assert container["healthCheck"]
 
 
 def test_its_role_consumes_and_writes_and_protects_itself_and_does_nothing_else(deployed: Deployment) -> None:
