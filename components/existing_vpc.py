@@ -2,80 +2,101 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
 import pulumi_aws as aws
 
+from components.component import Component
+from components.default_route import Kind, kind_of
 from components.errors import ArgumentError, Mistake
+
+VPC_ID = re.compile(r"vpc-(?:[0-9a-f]{17}|[0-9a-f]{8})")
+"""https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html: the short ones are of before 2018."""
+
+_LOAD_BALANCER_PREFIX = 27
+"""The smallest subnet that a load balancer takes.
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/application-load-balancers.html"""
 
 
 @dataclass(frozen=True)
 class FoundSubnets:
-    """A VPC's subnets by availability zone, one for each: those with a route to an internet gateway, and those that
-    reach the internet otherwise (through a NAT gateway, a transit gateway, ...)."""
+    """A VPC's subnets by availability zone, one for each: those with a route to an internet gateway that a load
+    balancer fits into, and those that reach the internet otherwise (through a NAT gateway, a firewall, ...)."""
 
     vpc_id: str
     public: Mapping[str, str] = field(default_factory=dict)
     private: Mapping[str, str] = field(default_factory=dict)
 
 
-def find_subnets(parent: pulumi.Resource, vpc: str, zones: Sequence[str]) -> FoundSubnets:
-    """The subnets, within `zones`, of the `default` VPC or of the VPC whose `Name` tag is `vpc`.
+def find_subnets(network: Component, vpc: str, zones: Sequence[str]) -> FoundSubnets:
+    """The subnets, within `zones`, of the `default` VPC or of the one with the id, or else the `Name` tag, `vpc`.
 
-    Raises ArgumentError when there is no such VPC.
+    Of several in one zone the largest is taken, then the first by id: how full they are would choose others as they
+    fill. Subnets of IPv6 alone and on Outposts are left out. Raises ArgumentError when there is no such VPC.
     """
-    options = pulumi.InvokeOptions(parent=parent)
-    default = vpc == "default"
-    vpc_id = _vpc_id(vpc, default, options)
+    options = pulumi.InvokeOptions(parent=network)
+    vpc_id = _vpc_id(network, vpc, options)
     filters = [aws.ec2.GetSubnetsFilterArgs(name="vpc-id", values=[vpc_id])]
+    default = vpc == "default"
     if default:
         filters.append(aws.ec2.GetSubnetsFilterArgs(name="default-for-az", values=["true"]))
-    routes = {} if default else _default_routes(vpc_id, options)
+    kinds = {} if default else _kinds(vpc_id, options)
+    found = [
+        aws.ec2.get_subnet(id=subnet_id, opts=options)
+        for subnet_id in aws.ec2.get_subnets(filters=filters, opts=options).ids
+    ]
     public: dict[str, str] = {}
     private: dict[str, str] = {}
-    for subnet_id in sorted(aws.ec2.get_subnets(filters=filters, opts=options).ids):
-        zone = aws.ec2.get_subnet(id=subnet_id, opts=options).availability_zone
+    for subnet in sorted(filter(_usable, found), key=lambda subnet: (_prefix(subnet), subnet.id)):
         # AWS makes the subnets of a default VPC public: they share the main route table, which has an internet gateway.
-        way_out = "igw" if default else routes.get(subnet_id, routes.get("main", ""))
-        if zone in zones and way_out:
-            (public if way_out.startswith("igw") else private).setdefault(zone, subnet_id)
+        kind = "public" if default else kinds.get(subnet.id, kinds.get("main", "isolated"))
+        if subnet.availability_zone not in zones:
+            continue
+        if kind == "public" and _prefix(subnet) <= _LOAD_BALANCER_PREFIX:
+            public.setdefault(subnet.availability_zone, subnet.id)
+        elif kind == "private":
+            private.setdefault(subnet.availability_zone, subnet.id)
     return FoundSubnets(vpc_id, public, private)
 
 
-def _vpc_id(vpc: str, default: bool, options: pulumi.InvokeOptions) -> str:
-    if default:
-        return aws.ec2.get_vpc(default=True, opts=options).id
+def _vpc_id(network: Component, vpc: str, options: pulumi.InvokeOptions) -> str:
+    if vpc == "default":
+        by, value = "is-default", "true"
+    else:
+        by, value = ("vpc-id" if VPC_ID.fullmatch(vpc) else "tag:Name"), vpc
     # The plural look-up, because it answers with none or several where the other one fails the program by itself.
-    found = aws.ec2.get_vpcs(tags={"Name": vpc}, opts=options).ids
+    found = aws.ec2.get_vpcs(filters=[aws.ec2.GetVpcsFilterArgs(name=by, values=[value])], opts=options).ids
     if len(found) != 1:
         raise ArgumentError(
-            "Network",
+            f"Network {network.name!r}",
             Mistake(
                 name="vpc",
-                value=f"{vpc!r}, which {len(found)} VPCs are called",
-                allowed="'default', 'own', or the Name tag of exactly one VPC in this account and region",
-                remedy="create or rename the VPC, correct the name, or use 'own' for a VPC that this stack creates",
+                value=f"{vpc!r}, found {len(found)} times",
+                allowed="'default', 'own', or the id or the Name tag of exactly one VPC in this account and region",
+                remedy="create the VPC, correct its name or id, or use 'own' for a VPC that this stack creates",
             ),
         )
     return found[0]
 
 
-def _default_routes(vpc_id: str, options: pulumi.InvokeOptions) -> dict[str, str]:
-    # A subnet is public when its default route leads to an internet gateway; one that names no route table uses the
-    # VPC's main one. https://docs.aws.amazon.com/vpc/latest/userguide/configure-subnets.html#subnet-types
-    routes: dict[str, str] = {}
+def _usable(subnet: aws.ec2.AwaitableGetSubnetResult) -> bool:
+    # Outposts have no Fargate: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/using-outposts.html
+    return bool(subnet.cidr_block) and not subnet.outpost_arn
+
+
+def _prefix(subnet: aws.ec2.AwaitableGetSubnetResult) -> int:
+    return int(subnet.cidr_block.partition("/")[2])
+
+
+def _kinds(vpc_id: str, options: pulumi.InvokeOptions) -> dict[str, Kind]:
+    # One that names no route table uses the VPC's main one.
+    # https://docs.aws.amazon.com/vpc/latest/userguide/subnet-route-tables.html
+    kinds: dict[str, Kind] = {}
     for table_id in aws.ec2.get_route_tables(vpc_id=vpc_id, opts=options).ids:
         table = aws.ec2.get_route_table(route_table_id=table_id, opts=options)
-        way_out = next(
-            (
-                route.gateway_id or route.nat_gateway_id or route.transit_gateway_id or route.network_interface_id
-                for route in table.routes
-                if route.cidr_block == "0.0.0.0/0"
-            ),
-            "",
-        )
         for association in table.associations:
-            routes["main" if association.main else association.subnet_id] = way_out
-    return routes
+            kinds["main" if association.main else association.subnet_id] = kind_of(table.routes)
+    return kinds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pulumi
 import pulumi_aws as aws
@@ -11,6 +11,7 @@ import pulumi_aws as aws
 from components.component import Component, Options
 from components.errors import ArgumentError, Mistake
 from components.existing_vpc import find_subnets
+from components.fargate_zones import fargate_zones
 from components.names import name_tag
 from components.overrides import Overrides
 from components.place import Place
@@ -25,15 +26,18 @@ MAX_ZONES = _BLOCKS // 2
 class Network(Component):
     """Where load balancers (`public_subnets`) and tasks (`task_subnets`) live, one subnet per availability zone.
 
-    `vpc` is `default` (the account's default VPC), `own` (a VPC of this stack's own), or the `Name` tag of a VPC that
-    exists. Of a VPC that exists nothing is changed: its first `availability_zones` zones with subnets are used.
+    `vpc` is `default` (the account's default VPC), `own` (a VPC of this stack's own), or the id or the `Name` tag of a
+    VPC that exists. Of a VPC that exists nothing is changed: its first `availability_zones` zones are used that run
+    Fargate tasks and have both a public subnet, for load balancers, and a private one, for tasks. The default VPC has
+    public subnets alone: there tasks have public addresses, which nothing reaches through their security groups.
 
     `cidr_block` and `nat_gateways` shape a VPC of its own. With NAT gateways (`single`: one for all zones, cheaper;
     `per-az`: one in each, so that losing a zone cuts nobody off) tasks run in private subnets. With `none` they run
-    in the public subnets and have public addresses, which nothing reaches through their security groups.
+    in the public subnets with public addresses, as in the default VPC.
 
     Subnets are keyed by the zone's name, which is known in a preview, so that whoever creates a resource per zone
-    does so with plain names. Raises ArgumentError when a VPC that exists is not found or has too few subnets.
+    does so with plain names. Load balancers and tasks are always in the same zones. Raises ArgumentError, before any
+    resource but the component itself is registered, when a VPC that exists is not found or has too few zones.
     """
 
     def __init__(
@@ -48,45 +52,52 @@ class Network(Component):
         opts: Options = None,
     ) -> None:
         super().__init__(name, overrides=overrides, opts=opts)
-        zones = self._zones()
+        zones = fargate_zones(self)
         self.vpc_id: pulumi.Input[str]
         self.public_subnets: Mapping[str, pulumi.Input[str]]
         self.task_subnets: Mapping[str, pulumi.Input[str]]
         self.assign_public_ip: bool
         if vpc == "own":
-            self._check_zones(zones, availability_zones, "the region")
+            self._check_zones(zones, availability_zones, "zones of the region that run Fargate tasks")
             self._create(zones[:availability_zones], ipaddress.IPv4Network(cidr_block), nat_gateways)
         else:
             self._find(vpc, zones, availability_zones)
         self.finish({"vpc_id": self.vpc_id})
 
-    def _zones(self) -> Sequence[str]:
-        # Local and Wavelength zones are opted into one by one, and have neither EFS nor Fargate.
-        return sorted(
-            aws.get_availability_zones(
-                state="available",
-                filters=[aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"])],
-                opts=pulumi.InvokeOptions(parent=self),
-            ).names
-        )
-
     def _find(self, vpc: str, zones: Sequence[str], wanted: int) -> None:
         found = find_subnets(self, vpc, zones)
         self.vpc_id = found.vpc_id
-        self._check_zones(list(found.public), wanted, f"the VPC {vpc!r}, counting zones with a public subnet,")
-        self.public_subnets = _first(found.public, wanted)
-        self.assign_public_ip = len(found.private) < wanted
-        self.task_subnets = self.public_subnets if self.assign_public_ip else _first(found.private, wanted)
+        self.assign_public_ip = vpc == "default"
+        tasks = found.public if self.assign_public_ip else found.private
+        # Targets in a zone that the load balancer is not in never get a request, and so never become healthy.
+        # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
+        both = sorted(found.public.keys() & tasks.keys())
+        self._check_zones(
+            both,
+            wanted,
+            f"zones of the VPC {vpc!r} with a public subnet of /27 or larger and, other than in the default VPC, a "
+            f"private one with a route out for 0.0.0.0/0 (public: {_listed(found.public)}; "
+            f"private: {_listed(found.private)})",
+            "add the missing subnets or routes, use fewer zones (a load balancer needs two), 'own' or 'default' as vpc",
+        )
+        self.public_subnets = {zone: found.public[zone] for zone in both[:wanted]}
+        self.task_subnets = {zone: tasks[zone] for zone in both[:wanted]}
 
-    def _check_zones(self, zones: Sequence[str], wanted: int, where: str) -> None:
+    def _check_zones(
+        self,
+        zones: Sequence[str],
+        wanted: int,
+        what: str,
+        remedy: str = "use fewer zones (a load balancer needs two), or another region",
+    ) -> None:
         if len(zones) < wanted:
             raise ArgumentError(
                 f"Network {self.name!r}",
                 Mistake(
                     name="availability_zones",
                     value=str(wanted),
-                    allowed=f"at most {len(zones)}: {where} has {', '.join(zones) or 'none'}",
-                    remedy="use fewer zones (a load balancer needs two), or another VPC or region",
+                    allowed=f"{what}, which are {len(zones)}: {_listed(zones)}",
+                    remedy=remedy,
                 ),
             )
 
@@ -205,5 +216,5 @@ class Network(Component):
         )
 
 
-def _first(subnets: Mapping[str, str], count: int) -> dict[str, str]:
-    return dict(sorted(subnets.items())[:count])
+def _listed(zones: Iterable[str]) -> str:
+    return ", ".join(sorted(zones)) or "none"

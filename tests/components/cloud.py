@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.components import vpcs
+
 ACCOUNT = "123456789012"
 REGION = "eu-west-1"
 PARTITION = "aws"
-ZONES = ["eu-west-1a", "eu-west-1b", "eu-west-1c"]
-MISSING_VPC = "missing"
+ZONES = list(vpcs.ZONE_IDS)
 DIGEST = "sha256:" + "ab" * 32
 
 _SERVICES = {"cloudwatch": "logs", "lb": "elasticloadbalancing", "efs": "elasticfilesystem"}
@@ -68,42 +69,8 @@ def answer(token: str, args: dict[str, Any]) -> dict[str, Any]:
         "aws:index/getCallerIdentity:getCallerIdentity": {"accountId": ACCOUNT, "id": ACCOUNT},
         "aws:index/getRegion:getRegion": {"region": REGION, "id": REGION},
         "aws:index/getPartition:getPartition": {"partition": PARTITION, "id": PARTITION},
-        "aws:index/getAvailabilityZones:getAvailabilityZones": {"names": ZONES, "id": REGION},
-        "aws:ec2/getVpc:getVpc": {"id": "vpc-0", "cidrBlock": "172.31.0.0/16"},
-        "aws:ec2/getVpcs:getVpcs": {"ids": [] if args.get("tags") == {"Name": MISSING_VPC} else ["vpc-1"]},
-        "aws:ec2/getSubnets:getSubnets": {"ids": _subnets(args)},
-        "aws:ec2/getSubnet:getSubnet": {"id": args.get("id"), "availabilityZone": _zone(args)},
-        "aws:ec2/getRouteTables:getRouteTables": {"ids": ["rtb-main", "rtb-private"]},
-        "aws:ec2/getRouteTable:getRouteTable": _route_table(args),
         "aws:ecr/getAuthorizationToken:getAuthorizationToken": {"userName": "AWS", "password": "ecr-password"},
         "aws:route53/getZone:getZone": {"zoneId": "Z0PUBLIC", "name": args.get("name")},
+        **vpcs.answers(args),
     }
     return answers[token]
-
-
-def _subnets(args: dict[str, Any]) -> list[str]:
-    vpc = next((item["values"][0] for item in args.get("filters", []) if item["name"] == "vpc-id"), "")
-    public = [f"subnet-public-{zone}" for zone in reversed(ZONES)]
-    return public if vpc == "vpc-0" else [*public, *(f"subnet-private-{zone}" for zone in ZONES)]
-
-
-def _zone(args: dict[str, Any]) -> str:
-    return str(args.get("id", "")).split("-", 2)[-1]
-
-
-def _route_table(args: dict[str, Any]) -> dict[str, Any]:
-    # The shape of the provider: what does not apply is an empty string.
-    private = args.get("routeTableId") == "rtb-private"
-    route = {
-        "cidrBlock": "0.0.0.0/0",
-        "gatewayId": "" if private else "igw-1",
-        "natGatewayId": "nat-1" if private else "",
-        "transitGatewayId": "",
-        "networkInterfaceId": "",
-    }
-    main = {"main": True, "subnetId": "", "gatewayId": "", "routeTableId": "rtb-main"}
-    explicit = [
-        {"main": False, "subnetId": f"subnet-private-{zone}", "gatewayId": "", "routeTableId": "rtb-private"}
-        for zone in ZONES
-    ]
-    return {"routes": [route], "associations": explicit if private else [main], "id": args.get("routeTableId")}

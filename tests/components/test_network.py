@@ -6,7 +6,7 @@ import pulumi
 import pytest
 
 from components import ArgumentError
-from tests.components import parts
+from tests.components import parts, vpcs
 from tests.components.deployment import Deployment, deploy, deploy_twice
 
 
@@ -19,6 +19,12 @@ def _deployed(**arguments: object) -> Deployment:
         pulumi.export("assign", network.assign_public_ip)
 
     return deploy_twice(program)
+
+
+def _vpc(name: str, *, public: str, private: str) -> vpcs.Vpc:
+    subnets = {f"subnet-public-{letter}": vpcs.public(f"eu-west-1{letter}") for letter in public}
+    subnets |= {f"subnet-private-{letter}": vpcs.private(f"eu-west-1{letter}") for letter in private}
+    return vpcs.Vpc("vpc-0a1b2c3d4e5f60718", name, subnets)
 
 
 def test_the_default_vpc_is_used_as_it_is_with_public_addresses_in_its_first_zones() -> None:
@@ -34,7 +40,7 @@ def test_the_default_vpc_is_used_as_it_is_with_public_addresses_in_its_first_zon
 
 def test_a_vpc_by_its_name_runs_tasks_in_the_subnets_that_no_internet_gateway_reaches() -> None:
     deployment = _deployed(vpc="shared", availability_zones=2)
-    assert deployment.outputs["vpc"] == "vpc-1"
+    assert deployment.outputs["vpc"] == "vpc-0123456789abcdef0"
     for kind, subnets in (("public", "public"), ("tasks", "private")):
         assert deployment.outputs[kind] == {zone: f"subnet-{subnets}-{zone}" for zone in ("eu-west-1a", "eu-west-1b")}
     assert deployment.outputs["assign"] is False
@@ -44,6 +50,37 @@ def test_a_vpc_by_its_name_runs_tasks_in_the_subnets_that_no_internet_gateway_re
 def test_more_zones_than_there_are_is_an_error_that_names_those(vpc: str) -> None:
     with pytest.raises(ArgumentError, match="eu-west-1a, eu-west-1b, eu-west-1c"):
         deploy(lambda: parts.network(vpc=vpc, availability_zones=4))
+
+
+@pytest.mark.parametrize("vpc", ["default", "own", "shared", "staggered"])
+def test_the_load_balancer_is_in_the_zones_of_the_tasks(vpc: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vpcs, "EXTRA", [_vpc("staggered", public="abc", private="bc")])
+    deployment = _deployed(vpc=vpc, availability_zones=2, **({"nat_gateways": "single"} if vpc == "own" else {}))
+    assert set(deployment.outputs["public"]) == set(deployment.outputs["tasks"])
+    assert len(deployment.outputs["tasks"]) == 2
+
+
+@pytest.mark.parametrize(("public", "private"), [("ab", ""), ("abc", "c"), ("a", "abc"), ("ab", "bc")])
+def test_too_few_zones_with_subnets_of_both_kinds_is_an_error_that_lists_each(
+    public: str, private: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vpcs, "EXTRA", [_vpc("few", public=public, private=private)])
+    with pytest.raises(ArgumentError) as caught:
+        deploy(lambda: parts.network(vpc="few", availability_zones=2))
+    (mistake,) = caught.value.mistakes
+    assert (mistake.name, mistake.value) == ("availability_zones", "2")
+    for kind, zones in (("public", public), ("private", private)):
+        assert f"{kind}: {', '.join(f'eu-west-1{letter}' for letter in zones) or 'none'}" in mistake.allowed
+    for way in ("subnets or routes", "fewer zones", "'own'", "'default'"):
+        assert way in mistake.remedy
+
+
+def test_a_vpc_of_its_own_has_no_subnet_where_there_is_no_fargate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        vpcs, "ZONE_IDS", {"us-west-1a": "usw1-az2", "us-west-1b": "usw1-az1", "us-west-1c": "usw1-az3"}
+    )
+    deployment = _deployed(vpc="own", availability_zones=2)
+    assert deployment.names(":Subnet") == ["network-public-us-west-1b", "network-public-us-west-1c"]
 
 
 def test_a_vpc_of_its_own_without_nat_gateways_is_public_with_dns() -> None:

@@ -152,10 +152,15 @@ def _remembering_vpc(place: Place, arguments: Properties) -> Properties:
 
 
 def _vpcs(place: Place, arguments: Properties) -> Properties:
-    name = (arguments.get("tags") or {}).get("Name") or next(iter(_filters(arguments).get("tag:Name", [])), None)
-    if name is None:
-        raise ValueError("the stand-in lists VPCs by their tag `Name`")
-    vpc_id = _vpc_id(place, name)
+    filters = _filters(arguments)
+    name = (arguments.get("tags") or {}).get("Name") or next(iter(filters.get("tag:Name", [])), None)
+    vpc_id = next(iter(filters.get("vpc-id", [])), None)
+    if name is not None:
+        vpc_id = _vpc_id(place, name)
+    elif filters.get("is-default") == ["true"]:
+        vpc_id = _vpc_id(place, _DEFAULT_VPC)
+    if vpc_id is None:
+        raise ValueError("the stand-in lists VPCs by their tag `Name` or the filters `vpc-id` and `is-default`")
     _SEEN_VPCS[vpc_id] = None
     return {"id": place.region, "ids": [vpc_id]}
 
