@@ -29,7 +29,8 @@ class Mistake:
 class ArgumentError(pulumi.RunError):
     """A component was given an argument that cannot work.
 
-    It is raised by the component's constructor, before the component registers any resource. Pulumi prints a RunError
+    It is raised by the component's constructor, before the component registers any resource; where only a look-up in
+    the account can tell, the component itself is registered by then, and none of its children. Pulumi prints a RunError
     as one message, without a traceback.
     """
 

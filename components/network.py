@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated
 
 import pulumi
 import pulumi_aws as aws
 
+from components.address_block import AddressBlock
+from components.arguments import Between, Matching, checked
 from components.component import Component, Options
 from components.errors import ArgumentError, Mistake
 from components.existing_vpc import find_subnets
 from components.fargate_zones import fargate_zones
-from components.names import name_tag
+from components.names import Name, name_tag
 from components.overrides import Overrides
 from components.place import Place
 
@@ -21,6 +24,32 @@ _BLOCKS = 16
 addresses."""
 
 MAX_ZONES = _BLOCKS // 2
+VpcChoice = Annotated[
+    str, Matching(r"\S(.*\S)?", "default, own, or the id or the Name tag of a VPC that exists", "name one of these")
+]
+Zones = Annotated[
+    int, Between(2, MAX_ZONES, f"a load balancer needs two, a VPC of its own has addresses for {MAX_ZONES}")
+]
+NatGateways = Annotated[
+    str,
+    Matching(
+        "none|single|per-az", "none, single or per-az", "write single for one in all, per-az for one in each zone"
+    ),
+]
+CIDR_BLOCK = "10.0.0.0/16"
+NAT_GATEWAYS = "none"
+
+
+def shape_mistake(vpc: str, name: str, value: str, default: str) -> Mistake | None:
+    """What is wrong with shaping a VPC that exists: the argument or key `name` is for a VPC of its own alone."""
+    if vpc == "own" or value == default:
+        return None
+    return Mistake(
+        name=name,
+        value=f"{value!r} with the VPC {vpc!r}",
+        allowed=f"{default!r}: a VPC that exists keeps its shape",
+        remedy=f"leave {name} out, or choose 'own' as the VPC",
+    )
 
 
 class Network(Component):
@@ -31,26 +60,33 @@ class Network(Component):
     Fargate tasks and have both a public subnet, for load balancers, and a private one, for tasks. The default VPC has
     public subnets alone: there tasks have public addresses, which nothing reaches through their security groups.
 
-    `cidr_block` and `nat_gateways` shape a VPC of its own. With NAT gateways (`single`: one for all zones, cheaper;
-    `per-az`: one in each, so that losing a zone cuts nobody off) tasks run in private subnets. With `none` they run
-    in the public subnets with public addresses, as in the default VPC.
+    `cidr_block` (private, /16 to /23) and `nat_gateways` shape a VPC of its own, and are refused for others. With NAT
+    gateways (`single`: one for all zones, cheaper; `per-az`: one in each, so that losing a zone cuts nobody off) tasks
+    run in private subnets. With `none` they run in the public subnets with public addresses, as in the default VPC.
 
     Subnets are keyed by the zone's name, which is known in a preview, so that whoever creates a resource per zone
-    does so with plain names. Load balancers and tasks are always in the same zones. Raises ArgumentError, before any
-    resource but the component itself is registered, when a VPC that exists is not found or has too few zones.
+    does so with plain names. Load balancers and tasks are always in the same zones.
+
+    Raises ArgumentError for arguments that cannot work, before anything is registered or looked up; and when a VPC is
+    not found or has too few zones, which only the look-ups tell, before any resource but the component itself is.
     """
 
+    @checked
     def __init__(
         self,
-        name: str,
+        name: Name,
         *,
-        vpc: str,
-        availability_zones: int,
-        cidr_block: str = "10.0.0.0/16",
-        nat_gateways: str = "none",
+        vpc: VpcChoice,
+        availability_zones: Zones,
+        cidr_block: AddressBlock = CIDR_BLOCK,
+        nat_gateways: NatGateways = NAT_GATEWAYS,
         overrides: Overrides | None = None,
         opts: Options = None,
     ) -> None:
+        shape = (("cidr_block", cidr_block, CIDR_BLOCK), ("nat_gateways", nat_gateways, NAT_GATEWAYS))
+        mistakes = [mistake for argument in shape if (mistake := shape_mistake(vpc, *argument)) is not None]
+        if mistakes:
+            raise ArgumentError(f"Network {name!r}", *mistakes)
         super().__init__(name, overrides=overrides, opts=opts)
         zones = fargate_zones(self)
         self.vpc_id: pulumi.Input[str]

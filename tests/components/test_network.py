@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import inspect
 import ipaddress
+from typing import Any
 
 import pulumi
 import pytest
 
-from components import ArgumentError
+from components import ArgumentError, Network
 from tests.components import parts, vpcs
 from tests.components.deployment import Deployment, deploy, deploy_twice
 
@@ -44,6 +46,68 @@ def test_a_vpc_by_its_name_runs_tasks_in_the_subnets_that_no_internet_gateway_re
     for kind, subnets in (("public", "public"), ("tasks", "private")):
         assert deployment.outputs[kind] == {zone: f"subnet-{subnets}-{zone}" for zone in ("eu-west-1a", "eu-west-1b")}
     assert deployment.outputs["assign"] is False
+
+
+_WRONG: list[tuple[dict[str, Any], str, str]] = [
+    ({"vpc": ""}, "vpc", "default, own, or the id or the Name tag"),
+    ({"vpc": " own"}, "vpc", "default, own, or the id or the Name tag"),
+    ({"vpc": None}, "vpc", "text"),
+    ({"availability_zones": 0}, "availability_zones", "2 to 8 (a load balancer needs two"),
+    ({"availability_zones": -1}, "availability_zones", "2 to 8"),
+    ({"availability_zones": 1}, "availability_zones", "2 to 8"),
+    ({"availability_zones": 9}, "availability_zones", "2 to 8"),
+    ({"availability_zones": "2"}, "availability_zones", "a whole number"),
+    ({"cidr_block": 10}, "cidr_block", "text"),
+    ({"nat_gateways": "one"}, "nat_gateways", "none, single or per-az"),
+    ({"nat_gateways": "per_az"}, "nat_gateways", "none, single or per-az"),
+    ({"nat_gateways": ""}, "nat_gateways", "none, single or per-az"),
+    ({"nat_gateways": True}, "nat_gateways", "text"),
+    ({"vpc": "default", "nat_gateways": "single"}, "nat_gateways", "a VPC that exists keeps its shape"),
+    ({"vpc": "shared", "cidr_block": "10.1.0.0/16"}, "cidr_block", "a VPC that exists keeps its shape"),
+    *[({"cidr_block": block}, "cidr_block", "a private IPv4 block of /16 to /23") for block in (
+        "", "10.0.0.0", "10.0.0.0/28", "10.0.0.0/24", "10.0.0.0/8", "10.0.0.1/16", "10.0.0.0/255.255.0.0", "fd00::/16",
+        "8.8.0.0/16", "127.0.0.0/16", "169.254.0.0/16",
+    )],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "name", "allowed"), _WRONG)
+def test_an_argument_that_cannot_work_is_told_before_anything_is_registered_or_looked_up(
+    arguments: dict[str, Any], name: str, allowed: str
+) -> None:
+    # Without an engine, which whatever is registered or looked up would miss.
+    with pytest.raises(ArgumentError) as caught:
+        parts.network(**{"vpc": "own", **arguments})
+    (mistake,) = caught.value.mistakes
+    assert mistake.name == name
+    assert repr(arguments[name]) in mistake.value
+    assert allowed in mistake.allowed
+    assert mistake.remedy
+
+
+def test_every_argument_of_the_network_has_a_wrong_value_here() -> None:
+    shared = {"self", "name", "overrides", "opts"}
+    assert set(inspect.signature(Network.__init__).parameters) - shared == {name for _, name, _ in _WRONG}
+
+
+def test_several_mistakes_are_told_at_once() -> None:
+    with pytest.raises(ArgumentError) as caught:
+        parts.network(vpc="", availability_zones=0, cidr_block="10.0.0.0", nat_gateways="one")
+    assert [mistake.name for mistake in caught.value.mistakes] == [
+        "vpc", "availability_zones", "cidr_block", "nat_gateways"
+    ]  # fmt: skip
+    with pytest.raises(ArgumentError) as caught:
+        parts.network(vpc="shared", cidr_block="10.1.0.0/16", nat_gateways="single")
+    assert [mistake.name for mistake in caught.value.mistakes] == ["cidr_block", "nat_gateways"]
+
+
+@pytest.mark.parametrize("arguments", [{"vpc": "missing"}, {"vpc": "shared", "availability_zones": 4}])
+def test_what_only_a_look_up_tells_is_told_before_any_child_is_registered(arguments: dict[str, Any]) -> None:
+    def program() -> None:
+        with pytest.raises(ArgumentError):
+            parts.network(**arguments)
+
+    assert [resource.type for resource in deploy(program).resources] == ["ecs-file-ingest:index:Network"]
 
 
 @pytest.mark.parametrize("vpc", ["default", "own", "shared"])
