@@ -94,7 +94,9 @@ class Network(Component):
         self.task_subnets: Mapping[str, pulumi.Input[str]]
         self.assign_public_ip: bool
         if vpc == "own":
-            self._check_zones(zones, availability_zones, "zones of the region that run Fargate tasks")
+            self._check_zones(
+                zones, availability_zones, "zones of the region that run Fargate tasks", "or another region"
+            )
             self._create(zones[:availability_zones], ipaddress.IPv4Network(cidr_block), nat_gateways)
         else:
             self._find(vpc, zones, availability_zones)
@@ -105,35 +107,34 @@ class Network(Component):
         self.vpc_id = found.vpc_id
         self.assign_public_ip = vpc == "default"
         tasks = found.public if self.assign_public_ip else found.private
-        # Targets in a zone that the load balancer is not in never get a request, and so never become healthy.
-        # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
+        # Targets in a zone that the load balancer is not in never become healthy (`Target.NotInUse`).
+        # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html
         both = sorted(found.public.keys() & tasks.keys())
-        self._check_zones(
-            both,
-            wanted,
-            f"zones of the VPC {vpc!r} with a public subnet of /27 or larger and, other than in the default VPC, a "
-            f"private one with a route out for 0.0.0.0/0 (public: {_listed(found.public)}; "
-            f"private: {_listed(found.private)})",
-            "add the missing subnets or routes, use fewer zones (a load balancer needs two), 'own' or 'default' as vpc",
-        )
+        if self.assign_public_ip:
+            what = "with a default subnet"
+            add = "create the missing default subnets"
+        else:
+            what = (
+                f"with a public and a private subnet (public in {_listed(found.public)}; "
+                f"private in {_listed(found.private)})"
+            )
+            add = (
+                "add the missing subnets (public: /27 or larger; private: with a static route for 0.0.0.0/0), or "
+                "choose 'default', where tasks have public addresses"
+            )
+        self._check_zones(both, wanted, f"zones of the VPC {vpc!r} {what}", f"{add}, or 'own' as the VPC")
         self.public_subnets = {zone: found.public[zone] for zone in both[:wanted]}
         self.task_subnets = {zone: tasks[zone] for zone in both[:wanted]}
 
-    def _check_zones(
-        self,
-        zones: Sequence[str],
-        wanted: int,
-        what: str,
-        remedy: str = "use fewer zones (a load balancer needs two), or another region",
-    ) -> None:
+    def _check_zones(self, zones: Sequence[str], wanted: int, what: str, remedy: str) -> None:
         if len(zones) < wanted:
             raise ArgumentError(
                 f"Network {self.name!r}",
                 Mistake(
                     name="availability_zones",
                     value=str(wanted),
-                    allowed=f"{what}, which are {len(zones)}: {_listed(zones)}",
-                    remedy=remedy,
+                    allowed=f"at most {len(zones)} ({_listed(zones)}), the {what}",
+                    remedy=f"use fewer zones (a load balancer needs two), {remedy}",
                 ),
             )
 
