@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import pulumi
 import pulumi_aws as aws
 
 from components.address_block import AddressBlock
 from components.arguments import Between, Matching, checked
-from components.component import Component, Options
+from components.component import Children, Component, Options
 from components.errors import ArgumentError, Mistake
 from components.existing_vpc import find_subnets
 from components.fargate_zones import fargate_zones
@@ -70,6 +70,19 @@ class Network(Component):
     Raises ArgumentError for arguments that cannot work, before anything is registered or looked up; and when a VPC is
     not found or has too few zones, which only the look-ups tell, before any resource but the component itself is.
     """
+
+    children: ClassVar[Children] = {
+        "internet": "aws:ec2/internetGateway:InternetGateway",
+        "nat-*-address": "aws:ec2/eip:Eip",
+        "nat-*": "aws:ec2/natGateway:NatGateway",
+        "p*-association": "aws:ec2/routeTableAssociation:RouteTableAssociation",
+        "p*-routes": "aws:ec2/routeTable:RouteTable",
+        "p*-way-out": "aws:ec2/route:Route",
+        "private-*": "aws:ec2/subnet:Subnet",
+        "public-*": "aws:ec2/subnet:Subnet",
+        "s3": "aws:ec2/vpcEndpoint:VpcEndpoint",
+        "vpc": "aws:ec2/vpc:Vpc",
+    }
 
     @checked
     def __init__(

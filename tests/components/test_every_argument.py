@@ -92,6 +92,7 @@ FREE = {
     (Mount, "access_point_id"): "an id, which is mostly an output",
     (Mount, "file_system_id"): "an id, which is mostly an output",
     (Mount, "volume"): "any name that is not empty",
+    (Network, "vpc"): "any Name tag, which a look-up finds or does not",
     (Reach, "name"): "any name that is not empty",
     (Reach, "security_group_id"): "an id, which is mostly an output",
     (Use, "source"): "any name that is not empty",
