@@ -112,11 +112,12 @@ def bounds_mistake(name: str, minimum: int, maximum: int, *, lowest: int) -> Mis
     """What is wrong with a pair of bounds on the number of tasks."""
     if lowest <= minimum <= maximum and maximum >= 1:
         return None
+    nearest = max(minimum, lowest)
     return Mistake(
         name=name,
         value=f"min {minimum}, max {maximum}",
         allowed=f"min from {lowest}, max from 1, and min not above max",
-        remedy="lower min or raise max",
+        remedy=f"the nearest is min {nearest}, max {max(maximum, nearest, 1)}",
     )
 
 
@@ -128,5 +129,5 @@ def range_mistake(name: str, value: float, low: float, high: float) -> Mistake |
         name=name,
         value=str(value),
         allowed=f"{low:,} to {high:,}",
-        remedy=f"the nearest is {min(max(value, low), high)}",
+        remedy=f"the nearest is {high if value > high else low}",
     )

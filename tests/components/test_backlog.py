@@ -77,18 +77,22 @@ def test_cpu_plays_no_part(from_nought: Deployment) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "remedy"),
     [
-        {"min": 3, "max": 2},
-        {"min": 0, "max": 0},
-        {"min": -1, "max": 2},
-        {"min": 0, "max": 1, "latency_seconds": 0},
-        {"min": 0, "max": 1, "message_seconds": 0},
+        ({"min": 3, "max": 2}, "the nearest is min 3, max 3"),
+        ({"min": 0, "max": 0}, "the nearest is min 0, max 1"),
+        ({"min": -1, "max": 2}, "the nearest is min 0, max 2"),
+        ({"min": 0, "max": 1, "latency_seconds": 0}, "the nearest is 1"),
+        ({"min": 0, "max": 1, "latency_seconds": 90_000}, "the nearest is 86400"),
+        ({"min": 0, "max": 1, "message_seconds": 0}, "the nearest is 0.001"),
+        ({"min": 0, "max": 1, "message_seconds": float("nan")}, "the nearest is 0.001"),
+        ({"min": 0, "max": 1, "message_seconds": float("inf")}, "the nearest is 43200"),
     ],
 )
-def test_values_that_cannot_be_are_errors(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ArgumentError, match="allowed: "):
+def test_values_that_cannot_be_are_errors_with_a_remedy_that_works(arguments: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(ArgumentError, match="allowed: ") as raised:
         deploy(lambda: BacklogScaling(queue=Queue("inbox"), **arguments))
+    assert [mistake.remedy for mistake in raised.value.mistakes] == [remedy]
 
 
 def test_a_message_that_takes_longer_than_it_may_wait_has_a_task_of_its_own() -> None:

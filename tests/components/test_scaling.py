@@ -53,14 +53,18 @@ def test_with_equal_bounds_nothing_is_scaled() -> None:
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "remedy"),
     [
-        lambda: Scaling(min=0, max=1),
-        lambda: Scaling(min=3, max=2),
-        lambda: Scaling(min=1, max=2, cpu_target=95),
-        lambda: Scaling(min=1, max=2, requests_per_task=0),
+        (lambda: Scaling(min=0, max=1), "the nearest is min 1, max 1"),
+        (lambda: Scaling(min=0, max=0), "the nearest is min 1, max 1"),
+        (lambda: Scaling(min=3, max=2), "the nearest is min 3, max 3"),
+        (lambda: Scaling(min=-1, max=-1), "the nearest is min 1, max 1"),
+        (lambda: Scaling(min=1, max=2, cpu_target=95), "the nearest is 90"),
+        (lambda: Scaling(min=1, max=2, cpu_target=-5), "the nearest is 10"),
+        (lambda: Scaling(min=1, max=2, requests_per_task=0), "the nearest is 1"),
     ],
 )
-def test_values_that_cannot_be_are_errors(make: Callable[[], Scaling]) -> None:
-    with pytest.raises(ArgumentError, match="allowed: "):
+def test_values_that_cannot_be_are_errors_with_a_remedy_that_works(make: Callable[[], Scaling], remedy: str) -> None:
+    with pytest.raises(ArgumentError, match="allowed: ") as raised:
         make()
+    assert [mistake.remedy for mistake in raised.value.mistakes] == [remedy]
