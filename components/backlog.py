@@ -4,32 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
 from components.cluster import Cluster
+from components.metric_math import Metric, MetricMath
 from components.queue import Queue
-from components.scaling import (
-    SCALE_IN_COOLDOWN,
-    SCALE_OUT_COOLDOWN,
-    Scaler,
-    Steps,
-    Tracking,
-    bounds_mistake,
-    check_scaling,
-    range_mistake,
-)
+from components.scaling import Scaler, Steps, bounds_mistake, check_scaling, computed, range_mistake
 
-_Metric = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecificationMetricArgs
-_MetricMath = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecificationArgs
+_BACKLOG = "(visible + inflight) / IF(visible >= 0, running)"
+"""Messages per running task: a point where SQS and Container Insights both have one, and none where either is late.
 
-_PERIOD = 60
-"""Seconds; the finest at which SQS and Container Insights publish."""
+The divisor is missing or nought while `visible` or `running` is missing, or no task runs, and what is divided by nought
+has no point. The plain `(visible + inflight) / running` is nought in the newest minute whenever SQS comes later than the
+task count, just as with FILL. A missing `inflight` beside a `visible` counts as none, which is what it means: it is
+"reported if in-flight messages exist".
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+"""
 
-_BACKLOG = "(FILL(visible, 0) + FILL(inflight, 0)) / IF(FILL(running, 0) > 0, FILL(running, 0), 1)"
-_WAITING_FOR_NOBODY = "IF(FILL(visible, 0) > 0 AND FILL(running, 0) < 1, 1, 0)"
+_HELD = "IF(visible > 0, inflight, 1)"
+"""Messages in work while messages wait: below 1 nobody takes them. The newest of SQS alone, or no point.
+
+Not by the task count: the documentation does not say that Container Insights publishes nought for a service that has no
+task, and a comparison with a metric that has no point has none. Not by `visible` alone: that would add tasks to a busy
+service up to its maximum.
+"""
+
+_WAKE_COOLDOWN = 300
+"""Seconds. The alarm asks for another task each minute that it lasts, so it must be able to see the first one at work:
+two minutes to start, one until SQS publishes that, and two of three points that are good."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,97 +82,58 @@ def scale_on_backlog(
     has to publish a metric. Messages in work count: tasks that have all of a queue in hand must not be taken away.
     """
     scaler = Scaler(name, minimum=scaling.min, maximum=scaling.max, cluster=cluster, service=service, options=options)
-    metrics = _Metrics(queue=scaling.queue.queue.name, cluster=cluster.cluster_name, service=service.name)
-    scaler.add(
-        "backlog",
-        tracking=Tracking(
-            target_value=scaling.backlog_per_task,
-            customized_metric_specification=_MetricMath(
-                metrics=[*metrics.tracked(), _Metric(id="backlog", expression=_BACKLOG, return_data=True)]
-            ),
-            scale_out_cooldown=SCALE_OUT_COOLDOWN,
-            scale_in_cooldown=SCALE_IN_COOLDOWN,
-        ),
+    sqs = _sqs(scaling.queue)
+    running = Metric(
+        namespace="ECS/ContainerInsights",
+        name="RunningTaskCount",
+        dimensions={"ClusterName": cluster.cluster_name, "ServiceName": service.name},
     )
+    backlog = MetricMath(name="backlog", expression=_BACKLOG, metrics={**sqs, "running": running})
+    scaler.add("backlog", tracking=computed(backlog, scaling.backlog_per_task))
     if scaling.min == 0:
-        _wake(name, scaler, metrics, options)
+        _wake(name, scaler, MetricMath(name="held", expression=_HELD, metrics=sqs), options)
 
 
-def _wake(name: str, scaler: Scaler, metrics: _Metrics, options: Callable[..., pulumi.ResourceOptions]) -> None:
-    """Starts the first task. Target tracking multiplies the running count, and nought stays nought."""
+def _wake(name: str, scaler: Scaler, held: MetricMath, options: Callable[..., pulumi.ResourceOptions]) -> None:
+    """Starts the first task, which one message is far from asking for where a task may have thousands.
+
+    Within three minutes of the message as long as SQS publishes. It stops for a queue that nothing has used for six
+    hours, and may take 15 minutes to begin again. Messages in the hands of a task that died hold the alarm back for a
+    visibility timeout at most. Tasks that run and receive nothing are not told from none: each cooldown adds one.
+    Two points of three, because one may be odd: the moment between two receives of a busy service.
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/monitoring-using-cloudwatch.html
+    """
     policy = scaler.add(
         "wake",
         steps=Steps(
             adjustment_type="ChangeInCapacity",
-            metric_aggregation_type="Maximum",
-            cooldown=SCALE_OUT_COOLDOWN,
+            # Of the points that the alarm looked at, one that breaches: the step is for none but those.
+            metric_aggregation_type="Minimum",
+            cooldown=_WAKE_COOLDOWN,
             step_adjustments=[
                 aws.appautoscaling.PolicyStepScalingPolicyConfigurationStepAdjustmentArgs(
-                    scaling_adjustment=1, metric_interval_lower_bound="0"
+                    scaling_adjustment=1, metric_interval_upper_bound="0"
                 )
             ],
         ),
     )
     aws.cloudwatch.MetricAlarm(
         f"{name}-wake-alarm",
-        alarm_description="Messages wait and no task runs",
-        comparison_operator="GreaterThanOrEqualToThreshold",
+        alarm_description="Messages wait and none is in work",
+        comparison_operator="LessThanThreshold",
         threshold=1,
-        evaluation_periods=1,
+        datapoints_to_alarm=2,
+        evaluation_periods=3,
         treat_missing_data="notBreaching",
-        metric_queries=[*metrics.alarmed(), {"id": "wake", "expression": _WAITING_FOR_NOBODY, "return_data": True}],
+        metric_queries=held.alarmed(),
         alarm_actions=[policy.arn],
         opts=options(),
     )
 
 
-@dataclass(frozen=True)
-class _Metrics:
-    queue: pulumi.Input[str]
-    cluster: pulumi.Input[str]
-    service: pulumi.Input[str]
-
-    def _sources(self) -> dict[str, tuple[str, str, dict[str, pulumi.Input[str]]]]:
-        queue = {"QueueName": self.queue}
-        service = {"ClusterName": self.cluster, "ServiceName": self.service}
-        return {
-            "visible": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", queue),
-            "inflight": ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", queue),
-            "running": ("ECS/ContainerInsights", "RunningTaskCount", service),
-        }
-
-    def tracked(self) -> list[Any]:
-        """The metrics in Application Auto Scaling's form; it takes a period of a minute as given."""
-        return [
-            {
-                "id": metric_id,
-                "metric_stat": {
-                    "metric": {
-                        "namespace": namespace,
-                        "metric_name": metric,
-                        "dimensions": [{"name": key, "value": value} for key, value in dimensions.items()],
-                    },
-                    "stat": "Average",
-                },
-                "return_data": False,
-            }
-            for metric_id, (namespace, metric, dimensions) in self._sources().items()
-        ]
-
-    def alarmed(self) -> list[Any]:
-        """The metrics in CloudWatch's form."""
-        return [
-            {
-                "id": metric_id,
-                "metric": {
-                    "namespace": namespace,
-                    "metric_name": metric,
-                    "dimensions": dimensions,
-                    "period": _PERIOD,
-                    "stat": "Average",
-                },
-                "return_data": False,
-            }
-            for metric_id, (namespace, metric, dimensions) in self._sources().items()
-            if metric_id != "inflight"
-        ]
+def _sqs(queue: Queue) -> dict[str, Metric]:
+    dimensions = {"QueueName": queue.queue.name}
+    return {
+        "visible": Metric(namespace="AWS/SQS", name="ApproximateNumberOfMessagesVisible", dimensions=dimensions),
+        "inflight": Metric(namespace="AWS/SQS", name="ApproximateNumberOfMessagesNotVisible", dimensions=dimensions),
+    }

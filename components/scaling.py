@@ -10,6 +10,9 @@ import pulumi_aws as aws
 
 from components.cluster import Cluster
 from components.errors import ArgumentError, Mistake
+from components.metric_math import MetricMath
+
+_CustomizedMetric = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecificationArgs
 
 Tracking = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationArgs
 Steps = aws.appautoscaling.PolicyStepScalingPolicyConfigurationArgs
@@ -96,6 +99,16 @@ def predefined(metric: str, target: float, resource_label: pulumi.Input[str] | N
                 predefined_metric_type=metric, resource_label=resource_label
             )
         ),
+        scale_out_cooldown=SCALE_OUT_COOLDOWN,
+        scale_in_cooldown=SCALE_IN_COOLDOWN,
+    )
+
+
+def computed(math: MetricMath, target: float) -> Tracking:
+    """Target tracking of what CloudWatch computes of several metrics."""
+    return Tracking(
+        target_value=target,
+        customized_metric_specification=_CustomizedMetric(metrics=math.tracked()),
         scale_out_cooldown=SCALE_OUT_COOLDOWN,
         scale_in_cooldown=SCALE_IN_COOLDOWN,
     )
