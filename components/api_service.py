@@ -16,7 +16,7 @@ from components.image import Image
 from components.load_balancer import DeregistrationDelay, Https, IdleTimeout, LoadBalancer, UrlPath
 from components.names import Name
 from components.overrides import Overrides
-from components.scaling import Scaler, Scaling, predefined
+from components.scaling import Scaler, Scaling, computed, predefined, requests_or_none
 from components.task import ContainerArguments, Task
 from components.task_definition import TaskDefinition
 from components.task_network import TaskNetwork
@@ -43,6 +43,7 @@ class ApiService(Component):
         **TaskNetwork.children,
         "alb-to-tasks": "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
         "cpu": "aws:appautoscaling/policy:Policy",
+        "idle": "aws:appautoscaling/policy:Policy",
         "requests": "aws:appautoscaling/policy:Policy",
         "scaling": "aws:appautoscaling/target:Target",
         "service": "aws:ecs/service:Service",
@@ -148,8 +149,13 @@ class ApiService(Component):
             service=self.service,
             options=self.options,
         )
-        label = pulumi.Output.concat(
-            self.load_balancer.balancer.arn_suffix, "/", self.load_balancer.target_group.arn_suffix
-        )
+        balancer, targets = self.load_balancer.balancer.arn_suffix, self.load_balancer.target_group.arn_suffix
+        label = pulumi.Output.concat(balancer, "/", targets)
         scaler.add("cpu", tracking=predefined("ECSServiceAverageCPUUtilization", scaling.cpu_target))
-        scaler.add("requests", tracking=predefined("ALBRequestCountPerTarget", scaling.requests_per_task, label))
+        # Two policies on requests: what was measured adds at once, and a minute without requests counts only for taking
+        # away. If requests came later than the hosts, the second one's newest point would be nought, and it never added.
+        scaler.add(
+            "requests",
+            tracking=predefined("ALBRequestCountPerTarget", scaling.requests_per_task, label, adds_only=True),
+        )
+        scaler.add("idle", tracking=computed(requests_or_none(balancer, targets), scaling.requests_per_task))

@@ -10,7 +10,7 @@ import pulumi_aws as aws
 
 from components.cluster import Cluster
 from components.errors import ArgumentError, Mistake
-from components.metric_math import MetricMath
+from components.metric_math import Metric, MetricMath
 
 _CustomizedMetric = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecificationArgs
 
@@ -27,7 +27,8 @@ class Scaling:
     """Between `min` and `max` tasks, by CPU and by requests; with `min` equal to `max` the count is fixed.
 
     `cpu_target` is the service's average CPU use in percent (10 to 90); `requests_per_task` is how many requests a
-    minute each task is to get. Whichever asks for more tasks wins. Raises ArgumentError for values that cannot be.
+    minute each task is to get. Whichever asks for more tasks wins, and tasks are taken away when both are far enough
+    below (a minute without requests is one with none). Raises ArgumentError for values that cannot be.
     """
 
     min: int
@@ -90,8 +91,10 @@ class Scaler:
         )
 
 
-def predefined(metric: str, target: float, resource_label: pulumi.Input[str] | None = None) -> Tracking:
-    """Target tracking of one of Application Auto Scaling's own metrics."""
+def predefined(
+    metric: str, target: float, resource_label: pulumi.Input[str] | None = None, *, adds_only: bool = False
+) -> Tracking:
+    """Target tracking of one of Application Auto Scaling's own metrics; with `adds_only` it takes no tasks away."""
     return Tracking(
         target_value=target,
         predefined_metric_specification=(
@@ -99,6 +102,7 @@ def predefined(metric: str, target: float, resource_label: pulumi.Input[str] | N
                 predefined_metric_type=metric, resource_label=resource_label
             )
         ),
+        disable_scale_in=adds_only,
         scale_out_cooldown=SCALE_OUT_COOLDOWN,
         scale_in_cooldown=SCALE_IN_COOLDOWN,
     )
@@ -111,6 +115,32 @@ def computed(math: MetricMath, target: float) -> Tracking:
         customized_metric_specification=_CustomizedMetric(metrics=math.tracked()),
         scale_out_cooldown=SCALE_OUT_COOLDOWN,
         scale_in_cooldown=SCALE_IN_COOLDOWN,
+    )
+
+
+def requests_or_none(load_balancer: pulumi.Input[str], target_group: pulumi.Input[str]) -> MetricMath:
+    """Requests a minute for each task, nought where there was none; takes the ARN suffixes of both.
+
+    The documentation is of two minds about a minute without a request: `RequestCountPerTarget` is "always reported",
+    and "if there are no requests ... the metric is not reported" (one page says both). If it is not, tracking it alone
+    never takes tasks away: "it does not interpret insufficient data as low utilization", and all policies that may
+    take away must agree to it. `HealthyHostCount` is reported as long as there are health checks, and `IF` is nought
+    where its condition holds and the value is missing: right either way, without a FILL, and without a point while the
+    load balancer's metrics are late altogether.
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-autoscaling-targettracking.html
+    """
+    dimensions = {"LoadBalancer": load_balancer, "TargetGroup": target_group}
+    return MetricMath(
+        name="load",
+        expression="IF(hosts > 0, requests)",
+        metrics={
+            "hosts": Metric(namespace="AWS/ApplicationELB", name="HealthyHostCount", dimensions=dimensions),
+            # Its Sum is the average over the targets, and its only valid statistic.
+            "requests": Metric(
+                namespace="AWS/ApplicationELB", name="RequestCountPerTarget", dimensions=dimensions, statistic="Sum"
+            ),
+        },
     )
 
 
