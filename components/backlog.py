@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import pulumi
 import pulumi_aws as aws
 
+from components.arguments import Between, check_fields
 from components.cluster import Cluster
 from components.metric_math import Metric, MetricMath
 from components.queue import Queue
-from components.scaling import Scaler, Steps, bounds_mistake, check_scaling, computed, range_mistake
+from components.scaling import Scaler, Steps, check_bounds, computed
 
 _BACKLOG = "(visible + inflight) / IF(visible >= 0, running)"
 """Messages per running task: a point where SQS and Container Insights both have one, and none where either is late.
@@ -51,16 +53,12 @@ class BacklogScaling:
     queue: Queue
     min: int
     max: int
-    latency_seconds: int = 60
-    message_seconds: float = 0.01
+    latency_seconds: Annotated[int, Between(1, 86_400)] = 60
+    message_seconds: Annotated[float, Between(0.001, 43_200)] = 0.01
 
     def __post_init__(self) -> None:
-        check_scaling(
-            "BacklogScaling",
-            bounds_mistake("min, max", self.min, self.max, lowest=0),
-            range_mistake("latency_seconds", self.latency_seconds, 1, 86_400),
-            range_mistake("message_seconds", self.message_seconds, 0.001, 43_200),
-        )
+        check_fields(self)
+        check_bounds("BacklogScaling", self.min, self.max, lowest=0)
 
     @property
     def backlog_per_task(self) -> float:

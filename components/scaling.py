@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import pulumi
 import pulumi_aws as aws
 
+from components.arguments import Between, check_fields
 from components.cluster import Cluster
 from components.errors import ArgumentError, Mistake
 from components.metric_math import Metric, MetricMath
@@ -33,16 +35,12 @@ class Scaling:
 
     min: int
     max: int
-    cpu_target: int = 60
-    requests_per_task: int = 600
+    cpu_target: Annotated[int, Between(10, 90)] = 60
+    requests_per_task: Annotated[int, Between(1, 1_000_000)] = 600
 
     def __post_init__(self) -> None:
-        check_scaling(
-            "Scaling",
-            bounds_mistake("min, max", self.min, self.max, lowest=1),
-            range_mistake("cpu_target", self.cpu_target, 10, 90),
-            range_mistake("requests_per_task", self.requests_per_task, 1, 1_000_000),
-        )
+        check_fields(self)
+        check_bounds("Scaling", self.min, self.max, lowest=1)
 
 
 class Scaler:
@@ -144,11 +142,11 @@ def requests_or_none(load_balancer: pulumi.Input[str], target_group: pulumi.Inpu
     )
 
 
-def check_scaling(kind: str, *mistakes: Mistake | None) -> None:
-    """Raises ArgumentError for the mistakes among them, if any."""
-    found = [mistake for mistake in mistakes if mistake is not None]
-    if found:
-        raise ArgumentError(kind, *found)
+def check_bounds(kind: str, minimum: int, maximum: int, *, lowest: int) -> None:
+    """Raises ArgumentError for a pair of bounds on the number of tasks that cannot be."""
+    mistake = bounds_mistake("min, max", minimum, maximum, lowest=lowest)
+    if mistake is not None:
+        raise ArgumentError(kind, mistake)
 
 
 def bounds_mistake(name: str, minimum: int, maximum: int, *, lowest: int) -> Mistake | None:
@@ -161,16 +159,4 @@ def bounds_mistake(name: str, minimum: int, maximum: int, *, lowest: int) -> Mis
         value=f"min {minimum}, max {maximum}",
         allowed=f"min from {lowest}, max from 1, and min not above max",
         remedy=f"the nearest is min {nearest}, max {max(maximum, nearest, 1)}",
-    )
-
-
-def range_mistake(name: str, value: float, low: float, high: float) -> Mistake | None:
-    """What is wrong with a number that has a range."""
-    if low <= value <= high:
-        return None
-    return Mistake(
-        name=name,
-        value=str(value),
-        allowed=f"{low:,} to {high:,}",
-        remedy=f"the nearest is {high if value > high else low}",
     )
