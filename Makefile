@@ -66,4 +66,4 @@ bench: $(READY_BENCH)
 
 clean:
 	@$(PYTHON) -m local clean
-	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -41,8 +41,7 @@ image = Image(
     "service",
     context="service",
     platform=settings.image_platform,
-    base_image=settings.image_base,
-    extras=settings.image_extras,
+    build_args={"BASE_IMAGE": settings.image_base, "EXTRAS": settings.image_extras},
     protected=settings.production,
 )
 

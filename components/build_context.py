@@ -1,84 +1,97 @@
-"""The content hash of a Docker build context: the same files make the same tag on every machine."""
+"""A Docker build context: the files that Docker would send, and one digest that is the same on every machine."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from components.ignore_file import NAMES, IgnoreFile
+
+DOCKERFILE = "Dockerfile"
 
 
-def context_digest(context: Path, *settings: str) -> str:
-    """SHA-256 (hexadecimal) of the files that Docker would send from `context`, and of the build's other `settings`.
+@dataclass(frozen=True, slots=True)
+class ContextFile:
+    """One file of a context: its `path` relative to the context, and all of it that a checkout reproduces."""
 
-    Counted are each file's path, content and executable bit, which are what a checkout reproduces; times, owners and
-    the rest of the mode are not. `.dockerignore` is honoured; byte code (`__pycache__`) never counts.
+    path: Path
+    kind: Literal["file", "executable", "link"]
+    sha256: str
+    """Of the content (hexadecimal), for a link of where it leads to."""
+
+
+@dataclass(frozen=True)
+class BuildContext:
+    """The files that Docker would send from `folder`, see `context_paths`."""
+
+    folder: Path
+    files: tuple[ContextFile, ...]
+
+    @classmethod
+    def read(cls, folder: Path, *, without: Path | None = None) -> BuildContext:
+        """Reads every file once. `without` is a folder that is left out, wherever it lies. Raises OSError."""
+        return cls(folder, tuple(_read(folder, path) for path in context_paths(folder, without=without)))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hexadecimal) of the files' paths, contents and executable bits.
+
+        Times, owners and the rest of the mode don't count: they differ with the umask, the user and the checkout.
+        """
+        return digest_of(*(part for file in self.files for part in (file.kind, file.path.as_posix(), file.sha256)))
+
+
+def context_paths(folder: Path, *, without: Path | None = None) -> Iterator[Path]:
+    """The regular files and symbolic links that Docker would send from `folder`, in a stable order.
+
+    The Dockerfile is always one of them: Docker needs it to build. The ignore file never is: it has done its work by then,
+    and a comment in it must not make another image. Left out are also byte code (`__pycache__`), empty folders, sockets
+    and the like, which no checkout brings.
     """
-    ignored = _IgnoreFile(context / ".dockerignore")
+    skipped = without.resolve() if without is not None else None
+    return _walk(folder, folder, IgnoreFile.of(folder), skipped)
+
+
+def digest_of(*parts: str) -> str:
+    """SHA-256 (hexadecimal) of a list of texts; another list has another digest."""
     digest = hashlib.sha256()
-    for setting in settings:
-        _add(digest, setting.encode())
-    for path in _files(context, context, ignored):
-        mode = path.lstat().st_mode
-        content = os.fsencode(path.readlink()) if stat.S_ISLNK(mode) else path.read_bytes()
-        kind = "link" if stat.S_ISLNK(mode) else "exec" if mode & stat.S_IXUSR else "file"
-        _add(digest, kind.encode())
-        _add(digest, path.relative_to(context).as_posix().encode())
-        _add(digest, content)
+    for part in parts:
+        encoded = part.encode(errors="surrogateescape")
+        # With its length in front, no part can pass for the end of another.
+        digest.update(len(encoded).to_bytes(8, "big"))
+        digest.update(encoded)
     return digest.hexdigest()
 
 
-def context_files(context: Path) -> list[Path]:
-    """The files that Docker would send from `context`, relative to it, in a stable order."""
-    return [path.relative_to(context) for path in _files(context, context, _IgnoreFile(context / ".dockerignore"))]
+def sha256_of_link(link: Path) -> str:
+    """SHA-256 (hexadecimal) of where a symbolic link leads to."""
+    return hashlib.sha256(os.fsencode(link.readlink())).hexdigest()
 
 
-def _add(digest: hashlib._Hash, part: bytes) -> None:
-    # With its length in front, no part can pass for the end of another.
-    digest.update(len(part).to_bytes(8, "big"))
-    digest.update(part)
+def _read(folder: Path, path: Path) -> ContextFile:
+    relative, mode = path.relative_to(folder), path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        return ContextFile(relative, "link", sha256_of_link(path))
+    with path.open("rb") as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    # The one bit of a mode that git keeps.
+    return ContextFile(relative, "executable" if mode & stat.S_IXUSR else "file", sha256)
 
 
-def _files(folder: Path, context: Path, ignored: _IgnoreFile) -> Iterator[Path]:
+def _walk(folder: Path, context: Path, ignored: IgnoreFile, skipped: Path | None) -> Iterator[Path]:
     for path in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if path.name == "__pycache__":
+        mode, relative = path.lstat().st_mode, path.relative_to(context)
+        if stat.S_ISDIR(mode):
+            is_skipped = path.name == "__pycache__" or (skipped is not None and path.resolve() == skipped)
+            if not is_skipped and not ignored.ignores_all_in(relative):
+                yield from _walk(path, context, ignored, skipped)
+        elif not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)) or str(relative) in NAMES:
             continue
-        if path.is_dir() and not path.is_symlink():
-            # Docker descends into an ignored folder, too: an exception (`!`) may bring back something below it.
-            yield from _files(path, context, ignored)
-        elif not ignored.matches(path.relative_to(context)):
+        elif str(relative) == DOCKERFILE or not ignored.ignores(relative):
             yield path
-
-
-class _IgnoreFile:
-    """The patterns of a `.dockerignore`: the last one that matches a path, or a folder above it, decides.
-
-    https://docs.docker.com/build/concepts/context/#dockerignore-files
-    """
-
-    def __init__(self, path: Path) -> None:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-        self._rules = [(not pattern.startswith("!"), _expression(pattern.removeprefix("!"))) for pattern in patterns]
-
-    def matches(self, path: Path) -> bool:
-        pure = PurePosixPath(path.as_posix())
-        # Docker needs the Dockerfile and this file to build, and sends them even when they are ignored.
-        if str(pure) in ("Dockerfile", ".dockerignore"):
-            return False
-        candidates = [str(pure), *(str(parent) for parent in pure.parents if str(parent) != ".")]
-        ignored = False
-        for excludes, expression in self._rules:
-            if any(expression.fullmatch(candidate) for candidate in candidates):
-                ignored = excludes
-        return ignored
-
-
-def _expression(pattern: str) -> re.Pattern[str]:
-    clean = re.sub(r"/+", "/", pattern.strip()).strip("/")
-    clean = clean.removeprefix("./")
-    parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    tokens = re.split(r"(\*\*/|\*\*|\*|\?)", clean)
-    return re.compile("".join(parts.get(token, re.escape(token)) for token in tokens))

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, ClassVar, cast
 
 import pulumi
 import pulumi_aws as aws
 import pulumi_docker as docker
 
-from components.build_context import context_digest
-from components.component import Component, Options
-from components.errors import ArgumentError, Mistake
+from components.arguments import Matching, Valid, checked
+from components.build_context import DOCKERFILE, digest_of
+from components.component import Children, Component, Options
+from components.errors import ArgumentError, Mistake, did_you_mean
+from components.names import Name
 from components.overrides import Overrides
+from components.staged_context import FOLDER, ContextChanged, LinkLeadsOut, StagedContext, stage
 
 ARCHITECTURES = {"linux/amd64": "X86_64", "linux/arm64": "ARM64"}
 """ECS's name of the CPU architecture, by Docker's name of the platform."""
+
+Platform = Annotated[str, Matching("|".join(ARCHITECTURES), " or ".join(ARCHITECTURES), "use one of these")]
+"""What an image is built for, as Docker calls it."""
 
 KEEP_IMAGES = 100
 """Images that the repository keeps.
@@ -26,35 +35,66 @@ runs its image, and a rebuild moves the tag away from the digest that the runnin
 expires it only after this many failed updates in a row.
 """
 
+# What Docker takes without an ARG. https://docs.docker.com/reference/dockerfile/#predefined-args
+_PREDEFINED = re.compile(r"(?i:https?|ftp|no|all)_(?:proxy|PROXY)|BUILDKIT_\w+|SOURCE_DATE_EPOCH")
+
+
+def _context_problem(context: str) -> str | None:
+    if Path(context, DOCKERFILE).is_file():
+        return None
+    return "a folder with a Dockerfile, relative to the folder of Pulumi.yaml"
+
+
+Context = Annotated[str, Valid(_context_problem, "correct the path, or run Pulumi in the project's folder")]
+"""The folder that an image is built from."""
+
+BuildArgs = Mapping[
+    Annotated[str, Matching(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an ARG", "write it as the Dockerfile does")], str
+]
+"""Values of a Dockerfile's `ARG`s, by their names."""
+
 
 class Image(Component):
-    """A Docker image built from `context` (a folder relative to the project's) and pushed to a repository of its own.
+    """A Docker image built from `context` and pushed to a repository of its own.
 
-    It is tagged with the hash of what it is built from, so that nothing is rebuilt when nothing has changed, and
-    referred to by digest (`reference`), so that what was tested is what runs. `platform` is `linux/amd64` or
-    `linux/arm64`; `base_image` replaces the Dockerfile's `BASE_IMAGE` and `extras` its `EXTRAS`; `protected`
-    (production) refuses to delete a repository with images.
+    `context` is a folder with a Dockerfile, relative to the project's or absolute. The image is built from a copy of what
+    Docker would send of it (see `staged_context`), so that the same content is the same image whoever checks it out. It is
+    tagged with the hash of what it is built from, so that nothing is rebuilt when nothing has changed, and referred to by
+    digest (`reference`), so that what was tested is what runs.
 
-    Raises ArgumentError when the folder has no Dockerfile or the platform is unknown.
+    `platform` is `linux/amd64` or `linux/arm64`. `build_args` gives values to the Dockerfile's `ARG`s; an empty one leaves
+    the Dockerfile's own. Docker keeps them in the image, so they are no place for a secret. `protected` (production)
+    refuses to delete a repository with images.
+
+    Raises ArgumentError when the folder has no Dockerfile or can't be copied, the platform is unknown, or the Dockerfile
+    has no such `ARG`.
     """
 
+    children: ClassVar[Children] = {
+        "repository": "aws:ecr/repository:Repository",
+        "lifecycle": "aws:ecr/lifecyclePolicy:LifecyclePolicy",
+        "image": "docker:index/image:Image",
+    }
+
+    @checked
     def __init__(
         self,
-        name: str,
+        name: Name,
         *,
-        context: str,
+        context: Context,
         protected: bool,
-        platform: str = "linux/amd64",
-        base_image: str = "",
-        extras: str = "",
+        platform: Platform = "linux/amd64",
+        build_args: BuildArgs | None = None,
         overrides: Overrides | None = None,
         opts: Options = None,
     ) -> None:
-        _check(name, context, platform)
+        given = {key: value for key, value in (build_args or {}).items() if value}
+        _check_declared(name, Path(context, DOCKERFILE), given)
+        staged = _stage(name, context)
         super().__init__(name, overrides=overrides, opts=opts)
         self.architecture = ARCHITECTURES[platform]
         self.repository = self._repository(protected)
-        self.image = self._build(context, platform, {"BASE_IMAGE": base_image, "EXTRAS": extras})
+        self.image = self._build(staged, platform, given)
         self.reference = self.image.repo_digest
         self.finish({"reference": self.reference})
 
@@ -92,47 +132,82 @@ class Image(Component):
         )
         return repository
 
-    def _build(self, context: str, platform: str, arguments: dict[str, str]) -> docker.Image:
-        given = {name: value for name, value in arguments.items() if value}
-        tag = context_digest(Path(context), platform, *(f"{name}={value}" for name, value in given.items()))[:32]
-        token = aws.ecr.get_authorization_token_output(
-            registry_id=self.repository.registry_id, opts=pulumi.InvokeOutputOptions(parent=self)
-        )
+    def _build(self, staged: StagedContext, platform: str, build_args: dict[str, str]) -> docker.Image:
+        tag = digest_of(staged.digest, platform, *(f"{key}={build_args[key]}" for key in sorted(build_args)))[:32]
         return docker.Image(
             self.name,
             image_name=pulumi.Output.concat(self.repository.repository_url, ":", tag),
             build=docker.DockerBuildArgs(
-                context=context,
-                dockerfile=f"{context}/Dockerfile",
+                context=staged.path,
+                dockerfile=f"{staged.path}/{DOCKERFILE}",
                 platform=platform,
                 builder_version=docker.BuilderVersion.BUILDER_BUILD_KIT,
-                args=given,
+                args=build_args,
             ),
             registry=docker.RegistryArgs(
-                server=self.repository.repository_url,
-                username=token.user_name,
-                password=pulumi.Output.secret(token.password),
+                server=self.repository.repository_url, username="AWS", password=self._password()
             ),
             opts=self.options(),
         )
 
+    def _password(self) -> pulumi.Input[str]:
+        """The registry's, which is another one at each call.
 
-def _check(name: str, context: str, platform: str) -> None:
-    mistakes = []
-    if not Path(context, "Dockerfile").is_file():
-        mistakes.append(
-            Mistake(
-                name="context",
-                value=repr(context),
-                allowed="a folder with a Dockerfile, relative to the folder of Pulumi.yaml",
-                remedy="correct the path, or run Pulumi in the project's folder",
-            )
+        A preview leaves it unknown: a plan that held one would refuse every update, and print both. The engine takes any
+        value where the plan has none (pulumi/pulumi, pkg/resource/deploy/plan.go), and the provider builds nothing because
+        of a password (pulumi/pulumi-docker, provider/provider.go, `diffUpdates`).
+        """
+        if pulumi.runtime.is_dry_run():
+            return cast(str, pulumi.UNKNOWN)
+        token = aws.ecr.get_authorization_token_output(
+            registry_id=self.repository.registry_id, opts=pulumi.InvokeOutputOptions(parent=self)
         )
-    if platform not in ARCHITECTURES:
-        mistakes.append(
-            Mistake(
-                name="platform", value=repr(platform), allowed=" or ".join(ARCHITECTURES), remedy="use one of these"
-            )
+        return pulumi.Output.secret(token.password)
+
+
+def _check_declared(name: str, dockerfile: Path, build_args: Mapping[str, str]) -> None:
+    declared = _declared(dockerfile.read_text(encoding="utf-8"))
+    unknown = [key for key in build_args if key not in declared and not _PREDEFINED.fullmatch(key)]
+    if unknown:
+        raise ArgumentError(
+            f"Image {name!r}",
+            *(
+                Mistake(
+                    name=f"build_args key {key!r}",
+                    value=repr(key),
+                    allowed=f"the name of an ARG in {dockerfile}",
+                    remedy=did_you_mean(key, declared),
+                )
+                for key in unknown
+            ),
         )
-    if mistakes:
-        raise ArgumentError(f"Image {name!r}", *mistakes)
+
+
+def _declared(dockerfile: str) -> set[str]:
+    """The names of a Dockerfile's `ARG`s, which may stand several on a line."""
+    arguments = re.findall(r"(?im)^\s*ARG\s+(.+)$", dockerfile.replace("\\\n", " "))
+    return {name for line in arguments for name in re.findall(r"(?:^|\s)(\w+)(?=[=\s]|$)", line)}
+
+
+def _stage(name: str, context: str) -> StagedContext:
+    try:
+        return stage(Path(context))
+    except LinkLeadsOut as error:
+        value, allowed = (
+            f"{context!r}, where {error} leads out of it",
+            "links to what is in the folder, and not ignored",
+        )
+        remedy = "put a copy in the link's place, or ignore the link in .dockerignore"
+    except ContextChanged as error:
+        value, allowed = (
+            f"{context!r}, where {error} is being written",
+            "a folder that stays as it is while it is copied",
+        )
+        remedy = "run Pulumi again"
+    except OSError as error:
+        value, allowed = (
+            f"{context!r}: {error}",
+            f"a folder that can be read, to be copied to {FOLDER}/ in the project's",
+        )
+        remedy = "let the user that runs Pulumi read the one and write the other"
+    raise ArgumentError(f"Image {name!r}", Mistake(name="context", value=value, allowed=allowed, remedy=remedy))

@@ -9,7 +9,10 @@ from local.images import Images
 DOCKERFILE = """
 FROM debian AS build
 ENTRYPOINT ["not", "this"]
+COPY *.py /app/service/
 FROM debian
+COPY --from=build /app /app
+WORKDIR /app
 ENV PYTHONUNBUFFERED=1 \\
     MALLOC_="a b" PATH=/opt/bin:$PATH
 # ENTRYPOINT ["nor", "this"]
@@ -47,6 +50,20 @@ def test_an_image_runs_as_the_last_stage_says(images: Images, context: Path) -> 
     assert image.entrypoint == ("python", "-m", "service")
     # The folders of a container's PATH mean nothing here.
     assert image.environment == {"PYTHONUNBUFFERED": "1", "MALLOC_": "a b"}
+
+
+def test_an_image_holds_what_its_dockerfile_copies_and_not_the_dockerfile(images: Images, context: Path) -> None:
+    image = images.find(f"r@sha256:{images.build(context, context / 'Dockerfile')}")
+    held = {path.relative_to(image.path).as_posix() for path in image.path.rglob("*") if path.suffix != ".pyc"}
+    assert held == {"image.json", "service", "service/__main__.py", "service/__pycache__"}
+
+
+def test_files_keep_their_modes_and_another_mode_is_another_image(images: Images, context: Path) -> None:
+    (context / "__main__.py").chmod(0o755)
+    first = images.build(context, context / "Dockerfile")
+    assert (images.find(f"r@sha256:{first}").path / "service" / "__main__.py").stat().st_mode & 0o777 == 0o755
+    (context / "__main__.py").chmod(0o775)
+    assert images.build(context, context / "Dockerfile") != first
 
 
 def test_building_twice_is_one_image(images: Images, context: Path) -> None:

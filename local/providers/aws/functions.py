@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -216,7 +217,8 @@ def _security_group(place: Place, arguments: Properties) -> Properties:
 
 
 def _ecr_token(place: Place, arguments: Properties) -> Properties:
-    password = "local-stack"
+    # Another one at each call, as the real one: a program must not depend on it.
+    password = f"local-stack-{secrets.token_hex(8)}"
     registry = f"{arguments.get('registryId') or place.account}.dkr.ecr.{place.region}.{place.dns_suffix}"
     return {
         "id": place.region,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
+from pulumi.provider.experimental.property_value import PropertyValue
+from pulumi.provider.experimental.provider import DiffRequest, DiffResponse
+
+from local.context_digest import provider_context_digest
 from local.images import Images
 from local.paths import PROJECT_ROOT, local_paths
 from local.providers.standin import AutoName, Created, Properties, ResourceKind, StandIn
-from local.providers.values import is_known
+from local.providers.values import from_plain, is_known, to_plain
 
 
 class DockerStandIn(StandIn):
@@ -26,7 +31,12 @@ class DockerStandIn(StandIn):
         build = inputs.get("build")
         if not isinstance(build, dict) or not is_known(build):
             return {}
-        return {"build": build | {"contextDigest": _digest(build)}}
+        context, dockerfile = _paths(build)
+        return {"build": build | {"contextDigest": provider_context_digest(context, dockerfile, PROJECT_ROOT)}}
+
+    async def diff(self, request: DiffRequest) -> DiffResponse:
+        olds, news = _compared(request.old_state), _compared(request.new_inputs)
+        return await super().diff(DiffRequest(request.urn, request.resource_id, olds, news, request.ignore_changes))
 
 
 class _Image:
@@ -62,9 +72,12 @@ class _Image:
         }
 
 
-def _digest(build: Properties) -> str:
-    context, dockerfile = _paths(build)
-    return Images(local_paths().images).digest(context, dockerfile, _arguments(build))
+def _compared(properties: Mapping[str, PropertyValue]) -> dict[str, PropertyValue]:
+    """A registry's credentials build nothing again, as the real provider's `diffUpdates` has it."""
+    plain = to_plain(properties)
+    if isinstance(plain.get("registry"), dict):
+        plain["registry"] = {"server": plain["registry"].get("server", "")}
+    return from_plain(plain)
 
 
 def _paths(build: Properties) -> tuple[Path, Path]:
