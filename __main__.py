@@ -17,12 +17,14 @@ from components import (
     Scaling,
     ScheduledTask,
     SecretParameter,
-    Settings,
     Size,
     WorkerService,
+    mistakes_told_once,
 )
+from settings import Settings
 
-settings = Settings.load()
+with mistakes_told_once():
+    settings = Settings.load()
 
 network = Network(
     "network",

@@ -1,4 +1,4 @@
-"""Reusable components of an ECS stack, and the configuration that a stack of them takes."""
+"""Reusable components of an ECS stack, and what reads and checks the configuration of a stack of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from components.backlog import BacklogScaling
 from components.bucket import Bucket
 from components.cluster import Cluster
 from components.component import Component
-from components.configuration import ConfigurationError
+from components.configuration import ConfigurationError, configuration_schema, key, load_settings
+from components.ending import mistakes_told_once
 from components.errors import ArgumentError, Mistake
 from components.fargate import Size
 from components.iam import Statement
@@ -19,7 +20,6 @@ from components.queue import Queue
 from components.scaling import Scaling
 from components.scheduled_task import ScheduledTask
 from components.secret_parameter import SecretParameter
-from components.settings import Settings
 from components.task import HealthCheck, Task
 from components.task_definition import TaskDefinition
 from components.task_network import TaskNetwork
@@ -49,7 +49,6 @@ __all__ = [
     "Scaling",
     "ScheduledTask",
     "SecretParameter",
-    "Settings",
     "Size",
     "Statement",
     "Task",
@@ -57,4 +56,8 @@ __all__ = [
     "TaskNetwork",
     "Use",
     "WorkerService",
+    "configuration_schema",
+    "key",
+    "load_settings",
+    "mistakes_told_once",
 ]

@@ -1,20 +1,33 @@
-"""Reading a stack's configuration into a frozen dataclass, and telling every mistake in it at once."""
+"""Reading a stack's configuration into a frozen dataclass, and telling every mistake in it at once.
+
+@dataclass(frozen=True)
+class Settings:
+    replicas: int = key(2, "How many.", allowed="1 to 10", valid=lambda value: 1 <= value <= 10)
+
+settings = load_settings(Settings, Path(__file__).with_name("Pulumi.yaml"))
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pulumi
+import yaml
 from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
 
 from components.errors import Mistake, did_you_mean
+from components.provider_configuration import NOT_SHOWN, namespace_mistakes, region_mistakes
 
-_TYPES = {"bool": "boolean", "int": "integer", "str": "string"}
-_HIDDEN = "(secret, not shown)"
+Settings = TypeVar("Settings")
+Together = Callable[[Mapping[str, Any]], Iterable[Mistake]]
+
+_SECRET = "(secret, not shown)"
 
 
 class ConfigurationError(pulumi.RunError):
@@ -35,12 +48,25 @@ class Key:
     allowed: str
     valid: Callable[[Any], bool | str]
     secret: bool
+    shown: bool
 
 
-def key(default: Any, meaning: str, *, allowed: str, valid: Callable[[Any], bool | str], secret: bool = False) -> Any:
-    """A field with its configuration key: `api_cpu` is read from `apiCpu`. `valid` gets a value of the field's type and
-    answers True, or False, or what is wrong with it."""
-    return dataclasses.field(default=default, metadata={"key": Key(meaning, allowed, valid, secret)})
+def key(
+    default: Any,
+    meaning: str,
+    *,
+    allowed: str,
+    valid: Callable[[Any], bool | str],
+    secret: bool = False,
+    shown: bool = True,
+) -> Any:
+    """A field (`bool`, `int` or `str`) with its configuration key: `api_cpu` is read from `apiCpu`.
+
+    `valid` gets a value of the field's type and answers True; or False; or, in place of `allowed`, what is allowed for
+    this value. A `secret` must be encrypted. `shown=False` keeps a wrong value out of the message: for one that need
+    not be secret but may bring a password, as an address does.
+    """
+    return dataclasses.field(default=default, metadata={"key": Key(meaning, allowed, valid, secret, shown)})
 
 
 def key_name(field: str) -> str:
@@ -48,15 +74,16 @@ def key_name(field: str) -> str:
     return re.sub(r"_(.)", lambda match: match[1].upper(), field)
 
 
-def schema(settings: type) -> dict[str, dict[str, Any]]:
+def configuration_schema(settings: type) -> dict[str, dict[str, Any]]:
     """The `config` section of Pulumi.yaml that says what `settings` says.
 
-    No key is marked as secret there: Pulumi demands that such a key is encrypted in each stack file, its default
-    included.
+    It declares no `type`: the CLI checks those itself, before the program runs, and stops at the first wrong value
+    without a word of what is allowed; the program tells all (`validateStackConfigValues` in pkg/workspace/config.go of
+    pulumi/pulumi looks at typed keys only). No key is marked as secret: Pulumi demands that such a key is encrypted in
+    each stack file, its default included.
     """
     return {
         key_name(field.name): {
-            "type": _TYPES[str(field.type)],
             "default": field.default,
             "description": f"{_key(field).meaning} Allowed: {_key(field).allowed}.",
         }
@@ -64,19 +91,42 @@ def schema(settings: type) -> dict[str, dict[str, Any]]:
     }
 
 
-def stack_values(namespace: str) -> tuple[dict[str, str], set[str]]:
-    """The raw values of the namespace's keys, by key, and which of them are encrypted. Other namespaces stay out."""
-    values = {**get_config_env(), **CONFIG.get()}
-    prefix = f"{namespace}:"
-    own = {name.removeprefix(prefix): str(value) for name, value in values.items() if name.startswith(prefix)}
-    return own, {name for name in own if is_config_secret(f"{prefix}{name}")}
+def load_settings(settings: type[Settings], project_file: Path, together: Together = lambda values: ()) -> Settings:
+    """The settings of the stack being deployed, after a check of the whole configuration, every namespace included.
+
+    `project_file` is the program's Pulumi.yaml: what it describes beside the fields of `settings` is known too.
+    `together` gets the values that are right by themselves and yields the mistakes in what goes together. Raises
+    ConfigurationError with every mistake there is.
+    """
+    project, stack = pulumi.get_project(), pulumi.get_stack()
+    values = {name: str(value) for name, value in {**get_config_env(), **CONFIG.get()}.items()}
+    own = {name.removeprefix(f"{project}:"): value for name, value in values.items() if _is_in(name, project)}
+    described = _described(project_file, project)
+    good, mistakes = read(
+        settings,
+        own,
+        encrypted={name for name in own if is_config_secret(f"{project}:{name}")},
+        described={name.removeprefix(f"{project}:") for name in described if _is_in(name, project)},
+    )
+    mistakes += [
+        *namespace_mistakes(project, set(values) - described),
+        *region_mistakes(values),
+        *_spelled_twice(project_file.with_name(f"Pulumi.{stack}.yaml"), project),
+        *together(good),
+    ]
+    if mistakes:
+        raise ConfigurationError(stack, mistakes)
+    return settings(**good)
 
 
-def read(settings: type, values: Mapping[str, str], encrypted: Collection[str]) -> tuple[dict[str, Any], list[Mistake]]:
+def read(
+    settings: type, values: Mapping[str, str], *, encrypted: Collection[str] = (), described: Collection[str] = ()
+) -> tuple[dict[str, Any], list[Mistake]]:
     """The fields of `settings` read from raw values, those that are missing or right, and the mistakes of the
-    others."""
+    others. A key that is no field is a mistake unless it is `described` elsewhere."""
     fields = {key_name(field.name): field for field in dataclasses.fields(settings)}
-    mistakes = [_unknown(name, values[name], name in encrypted, fields) for name in sorted(set(values) - set(fields))]
+    known = {*fields, *described}
+    mistakes = [_unknown(name, known) for name in sorted(set(values) - known)]
     good: dict[str, Any] = {}
     for name, field in fields.items():
         if name not in values:
@@ -100,16 +150,51 @@ def keys(*names: str) -> str:
     return ", ".join(map(key_name, names))
 
 
+def _is_in(name: str, namespace: str) -> bool:
+    return name.startswith(f"{namespace}:")
+
+
 def _key(field: dataclasses.Field[Any]) -> Key:
     found = field.metadata["key"]
     assert isinstance(found, Key)
     return found
 
 
-def _unknown(name: str, value: str, hidden: bool, known: Iterable[str]) -> Mistake:
+def _full_name(name: str, project: str) -> str:
+    """`apiCpu`, `<project>:apiCpu` and, from long ago, `<project>:config:apiCpu` are one key."""
+    return name.replace(":config:", ":", 1) if ":" in name else f"{project}:{name}"
+
+
+def _described(project_file: Path, project: str) -> set[str]:
+    # Read once more by the program, because the engine hands over the values alone.
+    config = yaml.safe_load(project_file.read_text(encoding="utf-8")).get("config")
+    return {_full_name(str(name), project) for name in config or ()}
+
+
+def _spelled_twice(stack_file: Path, project: str) -> Iterable[Mistake]:
+    # The engine refuses a key that is there twice, but not one in two spellings: the last one wins without a word.
+    try:
+        content = yaml.load(stack_file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+        names = [str(name) for name in content["config"]]
+    except (OSError, yaml.YAMLError, TypeError, KeyError):
+        # What the engine has read came from elsewhere (--config-file), or is empty.
+        return
+    for full in sorted({_full_name(name, project) for name in names}):
+        spellings = [name for name in names if _full_name(name, project) == full]
+        if len(spellings) > 1:
+            yield Mistake(
+                name=full.removeprefix(f"{project}:"),
+                value=f"given {len(spellings)} times, as {' and '.join(spellings)}",
+                allowed="one line for a key",
+                remedy=f"delete the others from {stack_file.name}",
+            )
+
+
+def _unknown(name: str, known: Iterable[str]) -> Mistake:
     return Mistake(
         name=name,
-        value=_HIDDEN if hidden else value,
+        # A misspelt key of a secret is an unknown key.
+        value=NOT_SHOWN,
         allowed="a key that Pulumi.yaml describes",
         remedy=f"{did_you_mean(name, known)} (pulumi config rm {name} removes it)",
     )
@@ -118,22 +203,39 @@ def _unknown(name: str, value: str, hidden: bool, known: Iterable[str]) -> Mista
 def _value(name: str, raw: str, field: dataclasses.Field[Any], encrypted: bool) -> tuple[Mistake | None, Any]:
     spec = _key(field)
     if spec.secret and raw and not encrypted:
-        return _mistake(name, _HIDDEN, "an encrypted value", f"pulumi config set --secret {name}"), None
-    shown = _HIDDEN if spec.secret or encrypted else raw or "(empty)"
+        return _mistake(name, _SECRET, "an encrypted value", f"pulumi config set --secret {name}"), None
     try:
         value = _PARSERS[str(field.type)](raw)
-        verdict = spec.valid(value)
+        verdict = not _is_nested(raw) and spec.valid(value)
     except ValueError:
         verdict = False
     if verdict is True:
         return None, value
-    allowed = f"{spec.allowed} ({verdict})" if verdict else spec.allowed
+    shown = _SECRET if spec.secret or encrypted else _shown(raw) if spec.shown else NOT_SHOWN
     change = f"--secret {name}" if spec.secret else f"{name} {_quoted(field.default)}"
+    allowed = verdict or spec.allowed
     return _mistake(name, shown, allowed, f"pulumi config set {change}, or any other value allowed"), None
 
 
 def _mistake(name: str, value: str, allowed: str, remedy: str) -> Mistake:
     return Mistake(name=name, value=value, allowed=allowed, remedy=remedy)
+
+
+def _shown(raw: str) -> str:
+    if _is_nested(raw):
+        # What lies in it may be anything, a secret among it.
+        return f"a {'map' if raw.startswith('{') else 'list'}, not shown"
+    if not raw:
+        return "(empty)"
+    return raw if raw.isprintable() and len(raw) <= 100 else f"{raw[:100]!r}"
+
+
+def _is_nested(raw: str) -> bool:
+    """Whether the stack file has a map or a list there: it arrives as JSON."""
+    try:
+        return raw.startswith(("{", "[")) and isinstance(json.loads(raw), dict | list)
+    except ValueError:
+        return False
 
 
 def _boolean(raw: str) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 EXPRESSIONS = "rate(1 hour), cron(0 3 * * ? *) or at(2030-01-31T03:00:00)"
+TIMEZONES = "a name of the IANA database, as in UTC or America/Sao_Paulo"
 
 _UNITS = ("minute", "hour", "day")
 _MONTH_NAMES = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -45,22 +46,22 @@ _FIELDS = (
 
 
 def schedule_problem(expression: str) -> str | None:
-    """What is wrong with the expression, in words; None when there is nothing."""
+    """What is allowed where the expression is wrong, in words; None when nothing is wrong."""
     match = re.fullmatch(r"(rate|cron|at)\((.*)\)", expression)
     if match is None:
-        return f"neither rate(...), cron(...) nor at(...), as in {EXPRESSIONS}"
+        return EXPRESSIONS
     kind, body = match.groups()
     return {"rate": _rate_problem, "cron": _cron_problem, "at": _at_problem}[kind](body)
 
 
 def timezone_problem(timezone: str) -> str | None:
-    """What is wrong with the name of a time zone, in words; None when there is nothing."""
+    """What is allowed in place of a wrong name of a time zone, in words; None when nothing is wrong."""
     try:
         zoneinfo.ZoneInfo(timezone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         # A machine without a time zone database knows no zone at all, and so can refuse none.
         if zoneinfo.available_timezones() or not re.fullmatch(r"[A-Za-z0-9_+/-]+", timezone):
-            return "no time zone of the IANA database, as in UTC or America/Sao_Paulo"
+            return TIMEZONES
     return None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from components import ArgumentError, BacklogScaling, Queue
-from components.settings import Settings
+from settings import Settings
 from tests.components.autoscaling import StepPolicy, TrackingPolicy, policies_of, simulate
 from tests.components.deployment import Deployment, deploy, deploy_twice
 from tests.components.metric_math import Alarm, Series, evaluate

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from components.configuration import key, key_name, read, schema
+import pytest
+
+from components import ConfigurationError, configuration_schema, key, load_settings
+from components.configuration import key_name, read
+from tests.components.deployment import PROJECT, deploy
 
 
 @dataclass(frozen=True)
@@ -10,35 +16,112 @@ class Kitchen:
     oven_degrees: int = key(180, "How hot.", allowed="100 to 250", valid=lambda value: 100 <= value <= 250)
     gas_oven: bool = key(False, "Whether it burns gas.", allowed="true or false", valid=lambda value: True)
     pin_code: str = key("", "Opens it.", allowed="4 digits", valid=lambda value: len(value) == 4, secret=True)
+    radio: str = key("", "An address.", allowed="an address", valid=lambda value: "@" not in value, shown=False)
+
+
+@pytest.fixture
+def project_file(tmp_path: Path) -> Path:
+    file = tmp_path / "Pulumi.yaml"
+    file.write_text(f"name: {PROJECT}\n")
+    return file
+
+
+def load(project_file: Path, config: Mapping[str, str]) -> Kitchen:
+    loaded: list[Kitchen] = []
+    deploy(lambda: loaded.append(load_settings(Kitchen, project_file)), config={"aws:region": "eu-central-1", **config})
+    return loaded[0]
+
+
+def mistakes(project_file: Path, config: Mapping[str, str]) -> dict[str, str]:
+    with pytest.raises(ConfigurationError) as caught:
+        load(project_file, config)
+    return {mistake.name: str(mistake) for mistake in caught.value.mistakes}
 
 
 def test_a_key_is_its_field_in_camel_case() -> None:
     assert [key_name(name) for name in ("vpc", "oven_degrees", "a_b_c")] == ["vpc", "ovenDegrees", "aBC"]
 
 
-def test_the_schema_says_what_the_fields_say_and_marks_no_key_as_secret() -> None:
-    assert schema(Kitchen)["ovenDegrees"] == {
-        "type": "integer",
+def test_the_schema_says_what_the_fields_say_and_gives_the_engine_nothing_to_check() -> None:
+    assert configuration_schema(Kitchen)["ovenDegrees"] == {
         "default": 180,
         "description": "How hot. Allowed: 100 to 250.",
     }
-    assert all(set(spec) == {"type", "default", "description"} for spec in schema(Kitchen).values())
+    # The engine stops at the first key with a `type` whose value is wrong, or that is a `secret` in plain.
+    assert all(set(spec) == {"default", "description"} for spec in configuration_schema(Kitchen).values())
 
 
 def test_values_are_read_as_the_field_s_type_and_missing_ones_are_the_default() -> None:
-    assert read(Kitchen, {"gasOven": "true", "pinCode": "1234"}, {"pinCode"}) == (
-        {"oven_degrees": 180, "gas_oven": True, "pin_code": "1234"},
-        [],
-    )
+    good, mistakes = read(Kitchen, {"gasOven": "true", "pinCode": "1234"}, encrypted={"pinCode"})
+    assert good == {"oven_degrees": 180, "gas_oven": True, "pin_code": "1234", "radio": ""}
+    assert mistakes == []
 
 
 def test_wrong_values_are_mistakes_and_not_among_the_fields() -> None:
-    good, mistakes = read(Kitchen, {"ovenDegrees": "300", "gasOven": "1", "pinCode": "12"}, {"pinCode"})
+    values = {"ovenDegrees": "300", "gasOven": "1", "pinCode": "12", "radio": "https://me:password@host"}
+    good, mistakes = read(Kitchen, values, encrypted={"pinCode"})
     assert good == {}
     assert [(mistake.name, mistake.value) for mistake in mistakes] == [
         ("ovenDegrees", "300"),
         ("gasOven", "1"),
         ("pinCode", "(secret, not shown)"),
+        ("radio", "(not shown: it may be a secret)"),
     ]
     assert "pulumi config set ovenDegrees 180" in mistakes[0].remedy
     assert "--secret pinCode" in mistakes[2].remedy
+
+
+@pytest.mark.parametrize(
+    ("raw", "outcome"),
+    [
+        # As the engine hands over what a stack file has: 200, "200" and 200.0 are the same to it.
+        ("200", 200),
+        ("200.5", "200.5"),
+        ("1e2", "1e2"),
+        ("", "(empty)"),
+        ("null", "null"),
+        ("true", "true"),
+        ("[200]", "a list, not shown"),
+        ('{"degrees": 200}', "a map, not shown"),
+        ("100000000000000000000", "100000000000000000000"),
+        ("2030-01-01 00:00:00 +0000 UTC", "2030-01-01 00:00:00 +0000 UTC"),
+        ("two\nlines", r"'two\nlines'"),
+    ],
+)
+def test_a_value_in_an_unusual_form_is_read_or_told(raw: str, outcome: object) -> None:
+    good, mistakes = read(Kitchen, {"ovenDegrees": raw})
+    assert [good.get("oven_degrees", mistakes[0].value if mistakes else None)] == [outcome]
+
+
+def test_a_list_for_a_text_is_a_mistake_and_not_its_json() -> None:
+    good, mistakes = read(Kitchen, {"radio": '["a"]'})
+    assert "radio" not in good and [mistake.name for mistake in mistakes] == ["radio"]
+
+
+def test_keys_that_the_project_file_describes_are_known(project_file: Path) -> None:
+    project_file.write_text(
+        f"name: {PROJECT}\nconfig:\n  fridge: {{default: 4}}\n  {PROJECT}:freezer: {{default: -18}}\n"
+        "  house:street: {value: Main}\n  aws:custom: {value: 1}\n"
+    )
+    config = {"fridge": "5", "freezer": "-20", "house:street": "Side", "aws:custom": "2"}
+    assert load(project_file, config) == Kitchen()
+    assert set(mistakes(project_file, {**config, "frige": "5"})) == {"frige"}
+    assert "did you mean fridge?" in mistakes(project_file, {"frige": "5"})["frige"]
+
+
+def test_a_key_that_nothing_reads_is_told_without_its_value(project_file: Path) -> None:
+    token = "a-token-that-nobody-may-see"
+    found = mistakes(project_file, {"pinCod": token, f"{PROJECT[:-1]}:pinCode": token, "aws:secretKye": token})
+    assert list(found) == ["pinCod", "aws:secretKye", f"{PROJECT[:-1]}:pinCode"]
+    assert "did you mean pinCode?" in found["pinCod"]
+    assert "did you mean secretKey?" in found["aws:secretKye"]
+    assert f"did you mean {PROJECT}:pinCode?" in found[f"{PROJECT[:-1]}:pinCode"]
+    assert token not in "".join(found.values())
+
+
+def test_a_key_in_two_spellings_is_told(project_file: Path) -> None:
+    stack_file = project_file.with_name("Pulumi.test.yaml")
+    stack_file.write_text(f"config:\n  ovenDegrees: 200\n  {PROJECT}:ovenDegrees: 220\n  {PROJECT}:gasOven: true\n")
+    assert list(mistakes(project_file, {"ovenDegrees": "220"})) == ["ovenDegrees"]
+    stack_file.write_text("")
+    assert load(project_file, {"ovenDegrees": "220"}).oven_degrees == 220

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.schedule_expression import schedule_problem, timezone_problem
+from components.schedule_expression import EXPRESSIONS, schedule_problem, timezone_problem
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,9 @@ def test_a_valid_expression_is_taken(expression: str) -> None:
 @pytest.mark.parametrize(
     ("expression", "why"),
     [
-        ("", "neither"),
-        ("hourly", "neither"),
-        ("rate(1 hour) ", "neither"),
+        ("", EXPRESSIONS),
+        ("hourly", EXPRESSIONS),
+        ("rate(1 hour) ", EXPRESSIONS),
         ("rate(0 minutes)", "whole number from 1"),
         ("rate(1.5 hours)", "whole number from 1"),
         ("rate(5minutes)", "whole number from 1"),

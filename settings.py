@@ -7,25 +7,29 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pulumi
 
-from components.configuration import ConfigurationError, given, key, keys, read, stack_values
+from components.configuration import given, key, keys, load_settings
 from components.errors import Mistake
 from components.fargate import MEMORY_BY_CPU, Size, size_mistake
 from components.image import ARCHITECTURES
 from components.load_balancer import Https
 from components.network import MAX_ZONES
-from components.schedule_expression import EXPRESSIONS, schedule_problem, timezone_problem
+from components.schedule_expression import EXPRESSIONS, TIMEZONES, schedule_problem, timezone_problem
 
 LOG_RETENTION_DAYS = (
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 )  # fmt: skip
 """https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"""
 
-_CPU = f"{', '.join(map(str, MEMORY_BY_CPU))}"
-_MEMORY = "what Fargate has for this CPU"
+_CPU: dict[str, Any] = {"allowed": ", ".join(map(str, MEMORY_BY_CPU)), "valid": lambda value: value in MEMORY_BY_CPU}
+_MEMORY: dict[str, Any] = {
+    "allowed": "what Fargate has for this CPU",
+    "valid": lambda value: any(value in memories for memories in MEMORY_BY_CPU.values()),
+}
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 _CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-f-]+")
 
@@ -106,6 +110,8 @@ class Settings:
         "OTLP/HTTP endpoint that traces go to. Without one nothing is traced, and the image has nothing for it.",
         allowed="empty, or an https:// address without a port: HTTPS is what tasks may reach",
         valid=lambda value: not value or re.fullmatch(r"https://[^\s/:?#@]+(/[^\s?#]*)?", value) is not None,
+        # What is refused may have a password before the host, or a key in its query.
+        shown=False,
     )
     api_enabled: bool = key(
         True,
@@ -113,8 +119,8 @@ class Settings:
         allowed="true or false",
         valid=_always,
     )
-    api_cpu: int = key(256, "CPU of an API task (1024 is a vCPU).", allowed=_CPU, valid=_always)
-    api_memory: int = key(1024, "Memory of an API task in MiB.", allowed=_MEMORY, valid=_always)
+    api_cpu: int = key(256, "CPU of an API task (1024 is a vCPU).", **_CPU)
+    api_memory: int = key(1024, "Memory of an API task in MiB.", **_MEMORY)
     api_min_tasks: int = key(1, "Fewest API tasks.", allowed="1 to 1000", valid=_between(1, 1000))
     api_max_tasks: int = key(
         2, "Most API tasks; the same as the fewest fixes the number.", allowed="1 to 1000", valid=_between(1, 1000)
@@ -166,8 +172,8 @@ class Settings:
         allowed="empty, or an ARN as in arn:aws:acm:us-east-1:123456789012:certificate/...",
         valid=_empty_or(_CERTIFICATE),
     )
-    worker_cpu: int = key(256, "CPU of a worker task (1024 is a vCPU).", allowed=_CPU, valid=_always)
-    worker_memory: int = key(1024, "Memory of a worker task in MiB.", allowed=_MEMORY, valid=_always)
+    worker_cpu: int = key(256, "CPU of a worker task (1024 is a vCPU).", **_CPU)
+    worker_memory: int = key(1024, "Memory of a worker task in MiB.", **_MEMORY)
     worker_min_tasks: int = key(
         1,
         "Fewest worker tasks; 0 starts the first one when messages wait.",
@@ -201,7 +207,7 @@ class Settings:
     sweep_timezone: str = key(
         "UTC",
         "Time zone of the sweep's schedule.",
-        allowed="a name of the IANA database, as in UTC or America/Sao_Paulo",
+        allowed=TIMEZONES,
         valid=lambda value: timezone_problem(value) is None,
     )
     log_retention_days: int = key(
@@ -214,12 +220,7 @@ class Settings:
     @classmethod
     def load(cls) -> Settings:
         """The settings of the stack being deployed. Raises ConfigurationError with every mistake there is."""
-        values, encrypted = stack_values(pulumi.get_project())
-        good, mistakes = read(cls, values, encrypted)
-        mistakes += _together(good)
-        if mistakes:
-            raise ConfigurationError(pulumi.get_stack(), mistakes)
-        return cls(**good)
+        return load_settings(cls, Path(__file__).with_name("Pulumi.yaml"), _together)
 
     @property
     def image_extras(self) -> str:
