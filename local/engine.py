@@ -19,6 +19,7 @@ import yaml
 
 from local.paths import PROJECT_ROOT, LocalPaths
 from local.providers.aws.real import CLOUD_ENDPOINT_VARIABLE
+from local.stack_file import StackFile, StackFileError, is_encrypted
 from local.transcript import Transcript
 
 LOCAL_STACK = "local"
@@ -112,7 +113,8 @@ class Engine:
 
     def config_value(self, stack: str, key: str) -> Any:
         """A value of the stack's configuration as it is written; None when it isn't. Raises `EngineFailed`."""
-        return self._config(stack).get(key)
+        value = self._config(stack).get(key)
+        return value.value if isinstance(value, yaml.ScalarNode) else value
 
     def unlock(self, stack: str = LOCAL_STACK) -> None:
         """Takes away the lock that a killed engine has left behind. Only for who knows that no engine runs."""
@@ -164,48 +166,39 @@ class Engine:
         """A working copy of the project file and the stack file: the engine writes its salt into the latter."""
         folder = self.paths.workspace
         folder.mkdir(parents=True, exist_ok=True)
-        # Without the schema of the keys: the CLI would stop at the first value of a wrong type, where the program, which
-        # knows it too, tells every mistake at once.
-        project = {key: value for key, value in self._project().items() if key != "config"}
-        (folder / "Pulumi.yaml").write_text(yaml.safe_dump(project))
-        source, copy = self.root / f"Pulumi.{stack}.yaml", folder / f"Pulumi.{stack}.yaml"
-        if not source.is_file():
-            known = sorted(file.name.split(".")[1] for file in self.root.glob("Pulumi.*.yaml"))
-            raise EngineFailed(f"STACK={stack}: there is no {source.name}; there are {', '.join(known)}")
-        settings = self._stack_file(stack)
-        settings["config"] = {key: value for key, value in self._config(stack).items() if not isinstance(value, Secret)}
-        for key in ("encryptionsalt", "secretsprovider", "encryptedkey"):
-            settings.pop(key, None)
+        shutil.copyfile(self.root / "Pulumi.yaml", folder / "Pulumi.yaml")
+        copy = folder / f"Pulumi.{stack}.yaml"
         previous = yaml.safe_load(copy.read_text()) if copy.is_file() else {}
-        if "encryptionsalt" in (previous or {}):
-            settings["encryptionsalt"] = previous["encryptionsalt"]
-        copy.write_text(yaml.safe_dump(settings))
+        config = {key: value for key, value in self._config(stack).items() if not isinstance(value, Secret)}
+        others = dict.fromkeys(("secretsprovider", "encryptedkey"), "")
+        others["encryptionsalt"] = (previous or {}).get("encryptionsalt", "")
+        copy.write_text(self._stack_file(stack).text(config, others))
         return folder
 
     def _config(self, stack: str) -> dict[str, Any]:
-        """The stack file's configuration with this engine's own changes.
+        """The stack file's configuration, as nodes, with this engine's own changes, as values.
 
         What the file holds encrypted stands as a placeholder: a plan must not need its owner's keys.
         """
-        written = self._stack_file(stack).get("config") or {}
         project = self._project()["name"]
-        return {
-            key: Secret("encrypted-in-the-stack-file")
-            if isinstance(value, Mapping) and set(value) == {"secure"}
-            else value
-            for key, value in written.items()
-        } | {key if ":" in key else f"{project}:{key}": value for key, value in self.config.items()}
+        written = {
+            key if ":" in key else f"{project}:{key}": Secret("encrypted-in-the-stack-file")
+            if is_encrypted(node)
+            else node
+            for key, node in self._stack_file(stack).config.items()
+        }
+        return written | {key if ":" in key else f"{project}:{key}": value for key, value in self.config.items()}
 
-    def _stack_file(self, stack: str) -> dict[str, Any]:
-        """The stack file's content. Raises `EngineFailed` for what is no YAML of the right shape."""
+    def _stack_file(self, stack: str) -> StackFile:
+        """Raises `EngineFailed` when there is none, and for what is none."""
         file = self.root / f"Pulumi.{stack}.yaml"
+        if not file.is_file():
+            known = sorted(other.name.split(".")[1] for other in self.root.glob("Pulumi.*.yaml"))
+            raise EngineFailed(f"STACK={stack}: there is no {file.name}; there are {', '.join(known)}")
         try:
-            content = yaml.safe_load(file.read_text()) or {}
-        except yaml.YAMLError as error:
-            raise EngineFailed(f"{file.name} is not valid YAML: {error}") from error
-        if not isinstance(content, dict) or not isinstance(content.get("config") or {}, dict):
-            raise EngineFailed(f"{file.name}: it and its `config` must be maps of keys and values")
-        return content
+            return StackFile.read(file)
+        except StackFileError as error:
+            raise EngineFailed(str(error)) from error
 
     def _environment(self) -> dict[str, str]:
         environment = {

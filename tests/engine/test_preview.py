@@ -87,24 +87,57 @@ def test_a_vpc_that_exists_is_used_by_its_name(executable: Path, tmp_path: Path)
     assert not set(balancer["subnets"]) & set(services["api"]["networkConfiguration"]["subnets"])
 
 
-def test_values_of_the_wrong_type_are_told_with_the_other_mistakes(executable: Path, tmp_path: Path) -> None:
+def test_values_of_the_wrong_type_are_told_with_the_other_mistakes_and_nothing_is_planned(
+    executable: Path, tmp_path: Path
+) -> None:
     said: list[str] = []
-    config = {"apiCpu": "lots", "production": "maybe", "workerMinTasks": 1.5, "apiCpus": 1}
+    token = "a-token-that-nobody-may-see"
+    config = {
+        "apiCpu": "lots",
+        "production": "maybe",
+        "workerMinTasks": 1.5,
+        "apiMaxTasks": [1],
+        "apiTokn": token,
+        "ecs-file-ingst:apiToken": token,
+        "aws:regoin": "eu-west-1",
+        "aws:region": "eu-nowhere-9",
+    }
     engine = Engine(executable, LocalPaths(tmp_path / "local"), config=config, output=said.append)
     with pytest.raises(EngineFailed):
         engine.preview("prod")
     text = "\n".join(said)
-    assert "4 mistakes" in text
-    for words in ("apiCpu: lots", "production: maybe", "workerMinTasks: 1.5", "apiCpus: 1"):
+    assert "8 mistakes" in text
+    for words in (
+        "apiCpu: lots",
+        "production: maybe",
+        "workerMinTasks: 1.5",
+        "apiMaxTasks: a list, not shown",
+        "did you mean apiToken?",
+        "did you mean ecs-file-ingest:apiToken?",
+        "did you mean region?",
+        "aws:region: eu-nowhere-9",
+    ):
         assert words in text
+    assert token not in text
+    assert "aws:" not in "".join(line for line in said if " + " in line)
 
 
-@pytest.mark.parametrize("content", ["config: {", "- a list", "config: text"])
+@pytest.mark.parametrize("content", ["config: {", "- a list", "config: text", "config: {aws:region: a, aws:region: b}"])
 def test_a_stack_file_that_is_none_is_told(executable: Path, tmp_path: Path, content: str) -> None:
     (tmp_path / "Pulumi.yaml").write_text("name: other\nruntime: python\n")
     (tmp_path / "Pulumi.local.yaml").write_text(content)
     with pytest.raises(EngineFailed, match=r"Pulumi\.local\.yaml"):
         Engine(executable, LocalPaths(tmp_path / "local"), root=tmp_path).preview("local")
+
+
+def test_an_empty_stack_file_lacks_its_region(executable: Path, tmp_path: Path, checkout: Path) -> None:
+    (checkout / "Pulumi.empty.yaml").write_text("")
+    said: list[str] = []
+    engine = Engine(executable, LocalPaths(tmp_path / "local"), root=checkout, output=said.append)
+    with pytest.raises(EngineFailed):
+        engine.preview("empty")
+    (checkout / "Pulumi.empty.yaml").unlink()
+    assert any("aws:region: (missing)" in line for line in said)
 
 
 def test_a_stack_that_has_no_file_is_named_with_those_there_are(executable: Path, tmp_path: Path) -> None:
