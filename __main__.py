@@ -51,9 +51,9 @@ image = Image(
 health_check = HealthCheck(command=["CMD", "python", "-m", "service", "check"])
 
 files = EfsVolume("files", network=network, protected=settings.production)
-inbox = Queue("inbox", visibility_timeout_seconds=60)
+inbox = Queue("inbox", visibility_timeout_seconds=60, protected=settings.production)
 emails = Bucket("emails", protected=settings.production)
-token = SecretParameter("api-token", value=settings.token)
+token = SecretParameter("api-token", value=settings.token, protected=settings.production)
 
 api = ApiService(
     "api",

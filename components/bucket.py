@@ -55,7 +55,7 @@ class Bucket(Component):
         opts: Options = None,
     ) -> None:
         super().__init__(name, overrides=overrides, opts=opts)
-        self.bucket = _S3.Bucket(name, force_destroy=not protected, opts=self.options(protect=protected))
+        self.bucket = _S3.Bucket(name, force_destroy=not protected, opts=self.options(protect=protected or None))
         self.arn = self.bucket.arn
         self.bucket_name = self.bucket.bucket
         self._parts = (*self._keep_private(), *self._keep_contents(noncurrent_days))

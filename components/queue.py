@@ -27,7 +27,8 @@ class Queue(Component):
     """A standard queue, encrypted at rest, whose messages move to a dead-letter queue after `max_receives` failures.
 
     `visibility_timeout_seconds` (0 to 43,200) is how long a received message stays hidden: longer than a worker needs
-    for one message, or for one heartbeat. `retention_days` is 1 to 13, less than the dead-letter queue's 14.
+    for one message, or for one heartbeat. `retention_days` is 1 to 13, less than the dead-letter queue's 14. `protected`
+    (production) refuses to delete either queue: what was accepted waits in them.
 
     Raises ArgumentError for an argument out of its range.
     """
@@ -39,6 +40,7 @@ class Queue(Component):
         visibility_timeout_seconds: int = 60,
         max_receives: int = 5,
         retention_days: int = 4,
+        protected: bool = False,
         overrides: Overrides | None = None,
         opts: Options = None,
     ) -> None:
@@ -51,7 +53,7 @@ class Queue(Component):
             message_retention_seconds=DEAD_LETTER_DAYS * _DAY,
             max_message_size=MAX_MESSAGE_BYTES,
             sqs_managed_sse_enabled=True,
-            opts=self.options(),
+            opts=self.options(protect=protected or None),
         )
         self.queue = aws.sqs.Queue(
             name,
@@ -62,7 +64,7 @@ class Queue(Component):
             redrive_policy=pulumi.Output.json_dumps(
                 {"deadLetterTargetArn": self.dead_letters.arn, "maxReceiveCount": max_receives}
             ),
-            opts=self.options(),
+            opts=self.options(protect=protected or None),
         )
         aws.sqs.RedriveAllowPolicy(
             f"{name}-redrive-allow",

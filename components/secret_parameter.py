@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
+import json
+from collections.abc import Mapping
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
+import pulumi_random as random
 
 from components.component import Component, Options
 from components.iam import Statement
@@ -14,12 +17,22 @@ from components.names import environment_name
 from components.overrides import Overrides
 from components.uses import Use
 
+GENERATED_LENGTH = 43
+"""Letters and digits: 62^43 is just above 2^256."""
+
+_WRITTEN_APART = {"tags", "overwrite", "region"}
+"""What an override may change without a put of the parameter: tags have an action of their own."""
+
 
 class SecretParameter(Component):
     """A SecureString, encrypted with the account's own SSM key, whose value never stands in plain in the stack's state.
 
     Without a `value` the parameter is created with a random one of 256 bits, and left alone from then on: a rotation
-    outside Pulumi stays. With a `value`, a change of it is written to the parameter by the next `pulumi up`.
+    outside Pulumi stays, also over a refresh. With a `value`, a change of it is written by the next `pulumi up`.
+    `protected` keeps Pulumi from deleting it: no one can bring a deleted value back.
+
+    SSM changes a parameter's other properties (description, key, tier) only together with its value. An override that
+    changes one of them later therefore writes the program's value as well, over a rotated one.
     """
 
     def __init__(
@@ -27,27 +40,39 @@ class SecretParameter(Component):
         name: str,
         *,
         value: pulumi.Output[str] | None = None,
+        protected: bool = False,
         overrides: Overrides | None = None,
         opts: Options = None,
     ) -> None:
         super().__init__(name, overrides=overrides, opts=opts)
-        generated = value is None
-        secret = pulumi.Output.secret(secrets.token_urlsafe(32) if value is None else value)
+        secret: pulumi.Output[str] = pulumi.Output.secret(self._generated() if value is None else value)
+        others = {
+            key: changed for key, changed in self._overrides.get("parameter", {}).items() if key not in _WRITTEN_APART
+        }
         self.parameter = aws.ssm.Parameter(
             name,
             type=aws.ssm.ParameterType.SECURE_STRING,
-            # `value` would be read back into the state; a write-only value is not, but stays among the inputs there,
-            # which is why it is marked as a secret.
+            # `value` would be read back into the state; a write-only value is not. A refresh even empties it among the
+            # inputs there, so it must be given each time and never be ignored: what is ignored is taken from the state,
+            # and the provider refuses a parameter without a value (pulumi/pulumi-terraform-bridge#3201).
             value_wo=secret,
-            value_wo_version=1 if generated else secret.apply(_version),
+            # The version alone decides whether the provider writes the value.
+            value_wo_version=_version(None if value is None else secret, others),
             opts=self.options(
-                ignore_changes=["valueWo", "valueWoVersion"] if generated else [],
+                protect=protected or None,
                 additional_secret_outputs=["valueWo", "valueWoVersion", "value", "insecureValue"],
             ),
         )
         self.arn = self.parameter.arn
         self.parameter_name = self.parameter.name
         self.finish({"parameter_name": self.parameter_name})
+
+    def _generated(self) -> pulumi.Output[str]:
+        # A resource, so that the value is made once and each run of the program registers the same. Never protected: it
+        # goes when a value is given, and the parameter is what holds the value that counts.
+        return random.RandomPassword(
+            f"{self.name}-generated", length=GENERATED_LENGTH, special=False, opts=self.options()
+        ).result
 
     def reading(self) -> Use:
         """The use of a workload that reads the value itself. Environment: `<NAME>_PARAMETER`, the parameter's name."""
@@ -68,7 +93,21 @@ class SecretParameter(Component):
         )
 
 
-def _version(value: str) -> int:
-    # The provider writes a write-only value when its version changes, so the version follows from the value. It stays
-    # secret, as it says something about the value. 31 bits: the provider's integers have 32 in some bridges.
-    return int.from_bytes(hashlib.sha256(value.encode()).digest()[:4], "big") >> 1
+def _version(value: pulumi.Output[str] | None, others: Mapping[str, Any]) -> pulumi.Input[int]:
+    """1 for a generated value, which is written once, else derived from the value.
+
+    The other properties count too: an update without a new version puts the parameter with an empty value
+    (hashicorp/terraform-provider-aws, internal/service/ssm/parameter.go, resourceParameterUpdate).
+    """
+    if value is None and not others:
+        return 1
+    # It stays secret, as it says something about the value.
+    version: pulumi.Output[int] = pulumi.Output.all(value, dict(others)).apply(_digest)
+    return pulumi.Output.secret(version)
+
+
+def _digest(parts: list[Any]) -> int:
+    value, others = parts
+    text = json.dumps([value, others], sort_keys=True, default=str) if others else str(value)
+    # 31 bits: the provider's integers have 32 in some bridges. Never 1, which stands for a generated value.
+    return max(2, int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1)

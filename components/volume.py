@@ -56,7 +56,7 @@ class EfsVolume(Component):
             encrypted=True,
             throughput_mode="elastic",
             tags=name_tag(name),
-            opts=self.options(protect=protected),
+            opts=self.options(protect=protected or None),
         )
         aws.efs.BackupPolicy(
             f"{name}-backup",

@@ -11,6 +11,7 @@ REGION = "eu-west-1"
 PARTITION = "aws"
 ZONES = list(vpcs.ZONE_IDS)
 DIGEST = "sha256:" + "ab" * 32
+GENERATED = "aB3" * 14 + "x"
 
 _SERVICES = {"cloudwatch": "logs", "lb": "elasticloadbalancing", "efs": "elasticfilesystem"}
 
@@ -51,6 +52,8 @@ def computed(type_: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
         "repoDigest": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{physical}@{DIGEST}",
         "allocationId": f"eipalloc-{name}",
     }
+    if type_ == "random:index/randomPassword:RandomPassword":
+        outputs["result"] = GENERATED
     if type_ == "aws:acm/certificate:Certificate":
         outputs["domainValidationOptions"] = [
             {
@@ -61,6 +64,32 @@ def computed(type_: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
             }
         ]
     return outputs
+
+
+def ecs_service(
+    task_definition: str, *, running: int, desired: int, pending: int = 0, events: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """What getService answers of a service with one deployment, which runs this revision."""
+    primary = {
+        "id": "ecs-svc/1",
+        "status": "PRIMARY",
+        "taskDefinition": task_definition,
+        "desiredCount": desired,
+        "runningCount": running,
+        "pendingCount": pending,
+        "createdAt": "2030-01-31T03:00:00Z",
+        "updatedAt": "2030-01-31T03:00:00Z",
+    }
+    return {
+        "status": "ACTIVE",
+        "clusterArn": f"arn:{PARTITION}:ecs:{REGION}:{ACCOUNT}:cluster/cluster",
+        "taskDefinition": task_definition,
+        "desiredCount": desired,
+        "runningCount": running,
+        "pendingCount": pending,
+        "deployments": [primary],
+        "events": [{"id": "1", "createdAt": "2030-01-31T03:00:00Z", "message": message} for message in events],
+    }
 
 
 def answer(token: str, args: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pulumi
 import pytest
 
-from components import ArgumentError, Queue
+from components import ArgumentError, Bucket, EfsVolume, Queue, SecretParameter
 from tests.components import parts
 from tests.components.deployment import deploy
 
@@ -56,6 +56,19 @@ def test_trap_57_options_of_a_component_do_not_leak_to_its_children() -> None:
     assert queue.depends_on == set()
     # Pulumi itself hands protection down, and that only.
     assert queue.options.protect is True
+
+
+def test_protection_that_a_component_does_not_ask_for_is_still_handed_down() -> None:
+    def program() -> None:
+        protect = pulumi.ResourceOptions(protect=True)
+        Queue("inbox", opts=protect)
+        SecretParameter("token", opts=protect)
+        Bucket("emails", protected=False, opts=protect)
+        EfsVolume("files", network=parts.network(), protected=False, opts=protect)
+
+    deployment = deploy(program)
+    for kind in (":Queue", "ssm/parameter:Parameter", "s3/bucket:Bucket", ":FileSystem"):
+        assert all(resource.options.protect for resource in deployment.all(kind)), kind
 
 
 def test_every_component_has_a_type_token_of_its_own() -> None:

@@ -8,7 +8,7 @@ import pytest
 from components import ArgumentError, Queue
 from components.iam import policy
 from components.queue import MAX_MESSAGE_BYTES
-from tests.components.deployment import Deployment, deploy_twice, statements
+from tests.components.deployment import Deployment, deploy, deploy_twice, statements
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,12 @@ def test_both_queues_are_encrypted_and_take_a_mebibyte(inbox: Deployment) -> Non
         assert queue.inputs["sqsManagedSseEnabled"] is True
         assert queue.inputs["maxMessageSize"] == MAX_MESSAGE_BYTES == 2**20
     assert inbox.one("aws:sqs/queue:Queue", "inbox").inputs["visibilityTimeoutSeconds"] == 45
+
+
+def test_protected_neither_queue_can_be_deleted(inbox: Deployment) -> None:
+    protected = deploy(lambda: Queue("inbox", protected=True)).all(":Queue")
+    assert {queue.name: queue.options.protect for queue in protected} == {"inbox": True, "inbox-dead-letters": True}
+    assert not [queue for queue in inbox.all(":Queue") if queue.options.protect]
 
 
 def test_a_producer_may_send_and_nothing_else(inbox: Deployment) -> None:

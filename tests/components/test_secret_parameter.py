@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pulumi
 import pytest
 
 from components import SecretParameter
 from components.iam import policy
+from components.secret_parameter import GENERATED_LENGTH
+from tests.components import cloud
 from tests.components.deployment import Deployment, deploy, deploy_twice, statements
 
 
@@ -36,13 +40,26 @@ def test_trap_52_the_value_goes_to_the_engine_as_a_secret_and_is_never_read_back
         assert {"value", "valueWo", "valueWoVersion", "insecureValue"} <= set(parameter.options.additionalSecretOutputs)
 
 
-def test_without_a_value_a_random_one_is_made_once_and_left_alone(generated: Deployment) -> None:
+def test_without_a_value_a_random_one_is_made_once_by_a_resource(generated: Deployment) -> None:
+    made = generated.one(":RandomPassword")
+    assert made.inputs == {"length": GENERATED_LENGTH, "special": False}
+    assert 62**GENERATED_LENGTH > 2**256  # letters and digits
     parameter = generated.one(":Parameter")
-    assert len(parameter.inputs["valueWo"]) == 43  # 256 bits in base64
-    assert list(parameter.options.ignoreChanges) == ["valueWo", "valueWoVersion"]
-    again = deploy(lambda: SecretParameter("api-token")).one(":Parameter")
-    assert again.inputs["valueWo"] != parameter.inputs["valueWo"]
-    assert again.inputs["valueWoVersion"] == parameter.inputs["valueWoVersion"]
+    assert parameter.inputs["valueWo"] == cloud.GENERATED
+    assert parameter.inputs["valueWoVersion"] == 1
+
+
+def test_nothing_is_ignored_so_that_a_refresh_that_empties_the_value_in_the_state_breaks_nothing(
+    generated: Deployment,
+) -> None:
+    for deployment in (generated, _given("a-token-of-sixteen-or-more")):
+        assert not deployment.one(":Parameter").options.ignoreChanges
+
+
+def test_two_runs_of_the_program_register_the_same(generated: Deployment) -> None:
+    again = deploy(lambda: SecretParameter("api-token"))
+    for kind in (":Parameter", ":RandomPassword"):
+        assert again.one(kind).raw_inputs == generated.one(kind).raw_inputs
 
 
 def test_a_changed_value_is_written_and_an_unchanged_one_is_not() -> None:
@@ -51,6 +68,38 @@ def test_a_changed_value_is_written_and_an_unchanged_one_is_not() -> None:
     assert first.inputs["valueWo"] == "one" * 8
     assert first.inputs["valueWoVersion"] == same.inputs["valueWoVersion"] != other.inputs["valueWoVersion"]
     assert 0 <= first.inputs["valueWoVersion"] < 2**31
+
+
+def test_a_change_from_a_generated_value_to_a_given_one_and_back_is_written() -> None:
+    versions = {_given(value).one(":Parameter").inputs["valueWoVersion"] for value in ("one" * 8, "two" * 8)}
+    assert len(versions) == 2
+    assert 1 not in versions
+
+
+@pytest.mark.parametrize("value", [None, "one" * 8])
+def test_another_property_is_never_put_with_an_empty_value(value: str | None) -> None:
+    def version(**properties: Any) -> int:
+        def program() -> None:
+            secret = pulumi.Output.secret(value) if value else None
+            SecretParameter("api-token", value=secret, overrides={"parameter": properties})
+
+        return int(deploy(program).one(":Parameter").inputs["valueWoVersion"])
+
+    # The provider puts a parameter with its write-only value only when the version changes, else with none.
+    changes = [{}, {"description": "a"}, {"description": "b"}, {"key_id": "alias/own"}, {"tier": "Advanced"}]
+    versions = [version(**properties) for properties in changes]
+    assert len(set(versions)) == len(changes)
+    assert version(description="a") == versions[1]
+    # Tags have an action of their own, and leave a rotated value alone.
+    assert version(tags={"team": "a"}) == versions[0]
+
+
+def test_protected_it_cannot_be_deleted_and_a_value_may_still_be_given(generated: Deployment) -> None:
+    deployment = deploy(lambda: SecretParameter("api-token", protected=True))
+    assert deployment.one(":Parameter").options.protect
+    # This one goes when a value is given.
+    assert not deployment.one(":RandomPassword").options.protect
+    assert not generated.one(":Parameter").options.protect
 
 
 def test_what_follows_from_the_value_is_secret_as_well() -> None:
