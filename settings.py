@@ -12,6 +12,7 @@ from typing import Any
 
 import pulumi
 
+from components.cluster import LOG_RETENTION_DAYS
 from components.configuration import given, key, keys, load_settings
 from components.errors import Mistake
 from components.fargate import MEMORY_BY_CPU, Size, size_mistake
@@ -19,11 +20,6 @@ from components.image import ARCHITECTURES
 from components.load_balancer import Https
 from components.network import MAX_ZONES
 from components.schedule_expression import EXPRESSIONS, TIMEZONES, schedule_problem, timezone_problem
-
-LOG_RETENTION_DAYS = (
-    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
-)  # fmt: skip
-"""https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"""
 
 _CPU: dict[str, Any] = {"allowed": ", ".join(map(str, MEMORY_BY_CPU)), "valid": lambda value: value in MEMORY_BY_CPU}
 _MEMORY: dict[str, Any] = {
@@ -193,7 +189,10 @@ class Settings:
         valid=_between(1, 3_600_000),
     )
     worker_spot_percent: int = key(
-        0, "Share of worker tasks on Fargate Spot.", allowed="0 to 100", valid=_between(0, 100)
+        0,
+        "Share of worker tasks on Fargate Spot, beyond the first, which is on demand.",
+        allowed="0 to 100",
+        valid=_between(0, 100),
     )
     sweep_state: str = key(
         "auto",

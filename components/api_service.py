@@ -17,10 +17,14 @@ from components.load_balancer import DeregistrationDelay, Https, IdleTimeout, Lo
 from components.names import Name
 from components.overrides import Overrides
 from components.scaling import Scaler, Scaling, computed, predefined, requests_or_none
+from components.service_timeouts import Pace
 from components.task import ContainerArguments, Task
 from components.task_definition import TaskDefinition
 from components.task_network import TaskNetwork
 from components.uses import Port
+
+_GRACE_SECONDS = 60
+"""How long ECS overlooks what the load balancer says of a new task."""
 
 
 class ApiService(Component):
@@ -86,21 +90,26 @@ class ApiService(Component):
             )
             self.definition = TaskDefinition(name, cluster=cluster, task=task, port=port, opts=self.options())
             self.task_network = TaskNetwork(name, network=cluster.network, uses=task.uses, opts=self.options())
-            self.service = self._service(cluster, scaling, port)
-            if scaling.min < scaling.max:
-                self._scale(cluster, scaling)
+            self.service = self._service(cluster, task, scaling, port, deregistration_delay_seconds)
+            self._scale(cluster, scaling)
             self.url = self.load_balancer.url
         self.finish({"url": self.url} if self.url is not None else {})
 
-    def _service(self, cluster: Cluster, scaling: Scaling, port: int) -> aws.ecs.Service:
+    def _service(
+        self, cluster: Cluster, task: Task, scaling: Scaling, port: int, deregistration_delay_seconds: int
+    ) -> aws.ecs.Service:
         return create_service(
             self.name,
             cluster=cluster,
             definition=self.definition,
             network=self.task_network,
-            desired_count=scaling.min,
-            scaled=scaling.min < scaling.max,
             capacity=capacity_shares(0),
+            pace=Pace(
+                tasks=scaling.min,
+                healthy_seconds=max(task.healthy_seconds, _GRACE_SECONDS + self.load_balancer.healthy_seconds),
+                stop_timeout_seconds=task.stop_timeout_seconds,
+                release_seconds=deregistration_delay_seconds,
+            ),
             load_balancers=[
                 aws.ecs.ServiceLoadBalancerArgs(
                     target_group_arn=self.load_balancer.target_group.arn,
@@ -108,7 +117,7 @@ class ApiService(Component):
                     container_port=port,
                 )
             ],
-            health_check_grace_period_seconds=60,
+            health_check_grace_period_seconds=_GRACE_SECONDS,
             options=self.options,
             # ECS refuses a target group that no listener uses yet.
             depends_on=[*self.load_balancer.listeners, *self._admit(port)],
@@ -149,6 +158,8 @@ class ApiService(Component):
             service=self.service,
             options=self.options,
         )
+        if scaling.min == scaling.max:
+            return
         balancer, targets = self.load_balancer.balancer.arn_suffix, self.load_balancer.target_group.arn_suffix
         label = pulumi.Output.concat(balancer, "/", targets)
         scaler.add("cpu", tracking=predefined("ECSServiceAverageCPUUtilization", scaling.cpu_target))

@@ -80,6 +80,8 @@ def scale_on_backlog(
     has to publish a metric. Messages in work count: tasks that have all of a queue in hand must not be taken away.
     """
     scaler = Scaler(name, minimum=scaling.min, maximum=scaling.max, cluster=cluster, service=service, options=options)
+    if scaling.min == scaling.max:
+        return
     sqs = _sqs(scaling.queue)
     running = Metric(
         namespace="ECS/ContainerInsights",

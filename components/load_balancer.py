@@ -22,6 +22,10 @@ TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 """TLS 1.2 and 1.3 with forward secrecy.
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html"""
 
+_HEALTH_INTERVAL_SECONDS = 10
+_HEALTHY_AFTER = 2
+_UNHEALTHY_AFTER = 3
+
 
 IdleTimeout = Annotated[int, Between(1, 4000)]
 """Seconds that a connection may be silent.
@@ -147,6 +151,7 @@ class LoadBalancer(Component):
             opts=self.options(),
         )
         self.target_group = self._target_group(network, port, health_path, deregistration_delay_seconds)
+        self.healthy_seconds = _HEALTH_INTERVAL_SECONDS * max(_HEALTHY_AFTER, _UNHEALTHY_AFTER)
         self.listeners = self._listeners(https)
         self.url = self._url(https)
         self.finish({"url": self.url})
@@ -187,10 +192,10 @@ class LoadBalancer(Component):
             health_check=aws.lb.TargetGroupHealthCheckArgs(
                 path=health_path,
                 matcher="200",
-                interval=10,
+                interval=_HEALTH_INTERVAL_SECONDS,
                 timeout=5,
-                healthy_threshold=2,
-                unhealthy_threshold=3,
+                healthy_threshold=_HEALTHY_AFTER,
+                unhealthy_threshold=_UNHEALTHY_AFTER,
             ),
             opts=self.options(),
         )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated, ClassVar
+
 import pulumi
 import pulumi_aws as aws
 
-from components.component import Component, Options
-from components.errors import ArgumentError, Mistake
+from components.arguments import Between, checked
+from components.component import Children, Component, Options
 from components.iam import Statement
-from components.names import environment_name
+from components.names import Name, environment_name
 from components.overrides import Overrides
 from components.uses import Use
 
@@ -33,20 +35,24 @@ class Queue(Component):
     Raises ArgumentError for an argument out of its range.
     """
 
+    children: ClassVar[Children] = {
+        "dead-letters": "aws:sqs/queue:Queue",
+        "queue": "aws:sqs/queue:Queue",
+        "redrive-allow": "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy",
+    }
+
+    @checked
     def __init__(
         self,
-        name: str,
+        name: Name,
         *,
-        visibility_timeout_seconds: int = 60,
-        max_receives: int = 5,
-        retention_days: int = 4,
+        visibility_timeout_seconds: Annotated[int, Between(0, 43_200)] = 60,
+        max_receives: Annotated[int, Between(1, 1_000)] = 5,
+        retention_days: Annotated[int, Between(1, DEAD_LETTER_DAYS - 1)] = 4,
         protected: bool = False,
         overrides: Overrides | None = None,
         opts: Options = None,
     ) -> None:
-        _check_range(name, "visibility_timeout_seconds", visibility_timeout_seconds, 0, 43_200)
-        _check_range(name, "max_receives", max_receives, 1, 1_000)
-        _check_range(name, "retention_days", retention_days, 1, DEAD_LETTER_DAYS - 1)
         super().__init__(name, overrides=overrides, opts=opts)
         self.dead_letters = aws.sqs.Queue(
             f"{name}-dead-letters",
@@ -98,12 +104,4 @@ class Queue(Component):
             statements=(Statement(actions=actions, resources=(self.arn,)),),
             environment={environment_name(self.name, "QUEUE_URL"): self.url},
             depends_on=(self.queue,),
-        )
-
-
-def _check_range(name: str, argument: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ArgumentError(
-            f"Queue {name!r}",
-            Mistake(name=argument, value=str(value), allowed=f"{low:,} to {high:,}", remedy="choose a value in range"),
         )

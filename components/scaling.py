@@ -44,7 +44,11 @@ class Scaling:
 
 
 class Scaler:
-    """The scalable target of a service, to which policies are added.
+    """The scalable target of a service, to which policies are added; with equal bounds and none, the count is fixed.
+
+    Application Auto Scaling brings the count between the bounds when they change, so that a count changes without an
+    update of the service, which would restart its tasks, and switching scaling off sets the count back.
+    https://docs.aws.amazon.com/autoscaling/application/APIReference/API_RegisterScalableTarget.html
 
     AWS drops targets and policies of a service that is replaced, and the state would not notice
     (hashicorp/terraform-provider-aws#9473): so they are replaced together with it.

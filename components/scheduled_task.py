@@ -29,9 +29,9 @@ https://docs.aws.amazon.com/scheduler/latest/APIReference/API_RetryPolicy.html""
 class ScheduledTask(Component):
     """An ECS task started by EventBridge Scheduler: `rate(...)`, `cron(...)` or `at(...)`, in a time zone.
 
-    What cannot be started goes, after its retries, to a dead-letter queue. `enabled=False` keeps everything and starts
-    nothing. `Task` says what a container takes. Raises ArgumentError for a schedule or a time zone that EventBridge would
-    refuse.
+    What cannot be started goes, after its retries, to a dead-letter queue, which is never protected: it tells of starts
+    that were missed, and holds nothing that was accepted. `enabled=False` keeps everything and starts nothing. `Task` says
+    what a container takes. Raises ArgumentError for a schedule or a time zone that EventBridge would refuse.
     """
 
     children: ClassVar[Children] = {
@@ -82,7 +82,7 @@ class ScheduledTask(Component):
             opts=self.options(
                 depends_on=[
                     role_policy,
-                    cluster.capacity_providers,
+                    *cluster.depends_on,
                     *self.task_network.rules,
                     *self.definition.depends_on,
                 ]
@@ -100,9 +100,9 @@ class ScheduledTask(Component):
                 task_count=1,
                 capacity_provider_strategies=[
                     aws.scheduler.ScheduleTargetEcsParametersCapacityProviderStrategyArgs(
-                        capacity_provider=provider, weight=weight
+                        capacity_provider=share.provider, weight=share.weight, base=share.base
                     )
-                    for provider, weight in capacity_shares(0).items()
+                    for share in capacity_shares(0)
                 ],
                 network_configuration=aws.scheduler.ScheduleTargetEcsParametersNetworkConfigurationArgs(
                     **self.task_network.placement

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import pulumi
 import pulumi_aws as aws
 import pulumi_random as random
 
-from components.component import Component, Options
+from components.arguments import Hidden, check_call, checked
+from components.component import Children, Component, Options
 from components.iam import Statement
-from components.names import environment_name
+from components.names import Name, environment_name
 from components.overrides import Overrides
-from components.uses import Use
+from components.uses import Use, Variable
 
 GENERATED_LENGTH = 43
 """Letters and digits: 62^43 is just above 2^256."""
@@ -35,11 +36,17 @@ class SecretParameter(Component):
     changes one of them later therefore writes the program's value as well, over a rotated one.
     """
 
+    children: ClassVar[Children] = {
+        "generated": "random:index/randomPassword:RandomPassword",
+        "parameter": "aws:ssm/parameter:Parameter",
+    }
+
+    @checked
     def __init__(
         self,
-        name: str,
+        name: Name,
         *,
-        value: pulumi.Output[str] | None = None,
+        value: Annotated[pulumi.Input[str] | None, Hidden()] = None,
         protected: bool = False,
         overrides: Overrides | None = None,
         opts: Options = None,
@@ -83,8 +90,9 @@ class SecretParameter(Component):
             depends_on=(self.parameter,),
         )
 
-    def injected_as(self, variable: str) -> Use:
+    def injected_as(self, variable: Variable) -> Use:
         """The use of a workload that gets the value in an environment variable, set by ECS when a task starts."""
+        check_call(f"SecretParameter {self.name!r}", self.injected_as, variable=variable)
         return Use(
             source=self.name,
             execution_statements=(Statement(actions=("ssm:GetParameters",), resources=(self.arn,)),),

@@ -123,6 +123,12 @@ class Task:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    @property
+    def healthy_seconds(self) -> int:
+        """How long the container's own check takes to find a task that has started healthy, or not."""
+        check = self.health_check
+        return check.start_period_seconds + check.interval_seconds * check.retries if check else 0
+
     def check(self, component: str) -> None:
         """Raises ArgumentError for arguments that cannot work together."""
         check_uses(component, self.uses, self.environment, self.scratch)

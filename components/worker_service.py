@@ -17,6 +17,7 @@ from components.iam import Statement
 from components.image import Image
 from components.names import Name
 from components.overrides import Overrides
+from components.service_timeouts import Pace
 from components.task import ContainerArguments, Task
 from components.task_definition import TaskDefinition
 from components.task_network import TaskNetwork
@@ -27,7 +28,10 @@ class WorkerService(Component):
     """An ECS service without a port, scaled on its queue's backlog. Its tasks may protect themselves from scale-in.
 
     `spot_percent` (0 to 100) is the share of tasks on Fargate Spot, which AWS may stop on two minutes' notice: a worker
-    hands back what it has. `Task` says what a container takes. Raises ArgumentError for arguments that cannot work.
+    hands back what it has. The first task is on demand in any case, since Spot has nothing to fall back on; the share
+    counts beyond it. `protection_seconds` is how long a busy task may go on protecting itself: deployments wait for its
+    end, and an update waits for the deployment. `Task` says what a container takes. Raises ArgumentError for arguments
+    that cannot work.
     """
 
     children: ClassVar[Children] = {
@@ -50,6 +54,7 @@ class WorkerService(Component):
         size: Size,
         scaling: BacklogScaling,
         spot_percent: Annotated[int, Between(0, 100)] = 0,
+        protection_seconds: Annotated[int, Between(60, 172_800, "ECS's limits")] = 900,
         overrides: Overrides | None = None,
         opts: Options = None,
         **container: Unpack[ContainerArguments],
@@ -60,19 +65,21 @@ class WorkerService(Component):
         task = replace(task, uses=(*task.uses, _protecting_itself(name, cluster)))
         self.definition = TaskDefinition(name, cluster=cluster, task=task, opts=self.options())
         self.task_network = TaskNetwork(name, network=cluster.network, uses=task.uses, opts=self.options())
-        scaled = scaling.min < scaling.max
         self.service = create_service(
             name,
             cluster=cluster,
             definition=self.definition,
             network=self.task_network,
-            desired_count=scaling.min,
-            scaled=scaled,
             capacity=capacity_shares(spot_percent),
+            pace=Pace(
+                tasks=scaling.min,
+                healthy_seconds=task.healthy_seconds,
+                stop_timeout_seconds=task.stop_timeout_seconds,
+                protection_seconds=protection_seconds,
+            ),
             options=self.options,
         )
-        if scaled:
-            scale_on_backlog(name, scaling, cluster=cluster, service=self.service, options=self.options)
+        scale_on_backlog(name, scaling, cluster=cluster, service=self.service, options=self.options)
         self.service_name = self.service.name
         self.finish({"service_name": self.service_name})
 

@@ -28,6 +28,7 @@ with warnings.catch_warnings():
         assert loaded
 
 PROJECT = "ecs-file-ingest"
+Ecs = Callable[[dict[str, Any]], dict[str, Any]]
 # By its name, because the package brings no types and its stubs may or may not be installed.
 _message_to_dict = importlib.import_module("google.protobuf.json_format").MessageToDict
 _SIGNATURE = "4dabf18193072939515e22adb298388d"
@@ -107,12 +108,16 @@ def deploy(
     config: Mapping[str, str] | None = None,
     secrets: Mapping[str, str] | None = None,
     stack: str = "test",
+    ecs: Ecs | None = None,
 ) -> Deployment:
-    """Runs the program as `pulumi up` would, or as `pulumi preview` with nothing computed known."""
+    """Runs the program as `pulumi up` would, or as `pulumi preview` with nothing computed known.
+
+    `ecs` answers what a service runs, given its inputs; without it each runs what was asked for.
+    """
     values = {**(config or {}), **(secrets or {})}
 
     def run() -> Deployment:
-        return contextvars.copy_context().run(_deploy, program, preview, values, list(secrets or {}), stack)
+        return contextvars.copy_context().run(_deploy, program, preview, values, list(secrets or {}), stack, ecs)
 
     # A thread of its own, with an event loop and a context of its own: the SDK keeps its state in both.
     with ThreadPoolExecutor(max_workers=1) as executor:
@@ -120,7 +125,12 @@ def deploy(
 
 
 def _deploy(
-    program: Callable[[], object], preview: bool, config: dict[str, str], secrets: list[str], stack: str
+    program: Callable[[], object],
+    preview: bool,
+    config: dict[str, str],
+    secrets: list[str],
+    stack: str,
+    ecs: Ecs | None,
 ) -> Deployment:
     deployment = Deployment()
     set_all_config(
@@ -132,7 +142,7 @@ def _deploy(
     # The SDK talks to the monitor in threads, and makes itself a loop in each, which it never closes.
     loop.set_default_executor(ThreadPoolExecutor(initializer=loops.add))
     try:
-        cloud_mocks = _Cloud(deployment, preview)
+        cloud_mocks = _Cloud(deployment, preview, ecs or _as_asked)
         mocks.set_mocks(
             cloud_mocks, project=PROJECT, stack=stack, preview=preview, monitor=_Monitor(cloud_mocks, deployment)
         )
@@ -160,18 +170,32 @@ class _Loops:
             loop.close()
 
 
+def _as_asked(service: dict[str, Any]) -> dict[str, Any]:
+    count = service["desiredCount"]
+    return cloud.ecs_service(service["taskDefinition"], running=count, desired=count)
+
+
 def _run(program: Callable[[], object]) -> None:
     program()
 
 
 class _Cloud(mocks.Mocks):
-    def __init__(self, deployment: Deployment, preview: bool) -> None:
+    def __init__(self, deployment: Deployment, preview: bool, ecs: Ecs) -> None:
         self._deployment = deployment
         self._preview = preview
+        self._ecs = ecs
 
     def call(self, args: mocks.MockCallArgs) -> Any:
         self._deployment.invokes.append(args.token)
+        if args.token == "aws:ecs/getService:getService":
+            return {"id": args.args["serviceName"], **args.args, **self._ecs(self._service(args.args["serviceName"]))}
         return cloud.answer(args.token, args.args)
+
+    def _service(self, physical_name: str) -> dict[str, Any]:
+        services = self._deployment.all("aws:ecs/service:Service")
+        named = [s.inputs for s in services if cloud.physical_name(s.name, s.inputs) == physical_name]
+        # Two components of one name have one physical name here, where AWS's differ.
+        return max(named, key=lambda inputs: int(inputs["desiredCount"]))
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         if not args.custom:

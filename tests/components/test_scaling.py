@@ -184,7 +184,7 @@ def test_trap_11_the_scaler_is_replaced_together_with_the_service(scaled: Deploy
 
 def test_with_equal_bounds_nothing_is_scaled() -> None:
     deployment = deploy(lambda: parts.api(scaling=Scaling(min=2, max=2)))
-    assert not [resource for resource in deployment.resources if "appautoscaling" in resource.type]
+    assert not deployment.all("aws:appautoscaling/policy:Policy")
 
 
 @pytest.mark.parametrize(

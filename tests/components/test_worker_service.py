@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any
 
 import pytest
 
 from components import ArgumentError, BacklogScaling, Bucket, Queue, WorkerService
+from service.protection import Protection
 from tests.components import parts
 from tests.components.deployment import Deployment, deploy, deploy_twice, statements
 
 
-def worker(spot_percent: int = 0, **scaling: Any) -> WorkerService:
+def worker(spot_percent: int = 0, protection_seconds: int = 900, **scaling: Any) -> WorkerService:
     queue = Queue("inbox")
     return WorkerService(
         "worker",
@@ -21,6 +23,7 @@ def worker(spot_percent: int = 0, **scaling: Any) -> WorkerService:
         uses=[queue.consuming(), Bucket("emails", protected=False).writing("emails/")],
         scaling=BacklogScaling(queue=queue, **{"min": 1, "max": 4, **scaling}),
         spot_percent=spot_percent,
+        protection_seconds=protection_seconds,
     )
 
 
@@ -60,18 +63,18 @@ def test_a_share_of_spot_is_a_weight() -> None:
         return deploy(lambda: worker(spot_percent=percent)).one(":Service").inputs["capacityProviderStrategies"]
 
     assert strategies(25) == [
-        {"capacityProvider": "FARGATE", "weight": 75},
+        {"capacityProvider": "FARGATE", "weight": 75, "base": 1},
         {"capacityProvider": "FARGATE_SPOT", "weight": 25},
     ]
-    assert strategies(100) == [{"capacityProvider": "FARGATE_SPOT", "weight": 100}]
 
 
-def test_another_strategy_is_another_trigger() -> None:
-    def trigger(percent: int) -> Any:
-        return deploy(lambda: worker(spot_percent=percent)).one(":Service").inputs["triggers"]
-
-    assert trigger(0) != trigger(50)
-    assert trigger(50) == trigger(50)
+def test_an_update_waits_as_long_as_a_busy_task_may_protect_itself(deployed: Deployment) -> None:
+    assert deployed.one(":Service").options.customTimeouts.update == "54m"
+    longer = deploy(lambda: worker(protection_seconds=7200)).one(":Service")
+    assert longer.options.customTimeouts.update == "264m"
+    # What the process does by default is what the component takes for granted.
+    taken = inspect.signature(WorkerService).parameters["protection_seconds"].default
+    assert taken == inspect.signature(Protection).parameters["longest_seconds"].default
 
 
 def test_from_nought_none_runs_at_first() -> None:
@@ -80,8 +83,10 @@ def test_from_nought_none_runs_at_first() -> None:
 
 def test_with_equal_bounds_the_count_is_managed() -> None:
     deployment = deploy(lambda: worker(min=2, max=2))
-    assert not deployment.one(":Service").options.ignoreChanges
-    assert not [resource for resource in deployment.resources if "appautoscaling" in resource.type]
+    target = deployment.one("aws:appautoscaling/target:Target").inputs
+    assert (target["minCapacity"], target["maxCapacity"]) == (2, 2)
+    assert not deployment.all("aws:appautoscaling/policy:Policy")
+    assert not deployment.all(":MetricAlarm")
 
 
 @pytest.mark.parametrize("percent", [-1, 101])
