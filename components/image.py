@@ -173,7 +173,7 @@ def _check_declared(name: str, dockerfile: Path, build_args: Mapping[str, str]) 
             f"Image {name!r}",
             *(
                 Mistake(
-                    name=f"build_args key {key!r}",
+                    name="build_args key",
                     value=repr(key),
                     allowed=f"the name of an ARG in {dockerfile}",
                     remedy=did_you_mean(key, declared),

@@ -151,7 +151,7 @@ def test_every_argument_is_checked_at_once_and_nothing_is_registered() -> None:
             "context",
             "protected",
             "platform",
-            "build_args key 'A-B'",
+            "build_args key",
             "build_args['A-B']",
             "opts",
         ]

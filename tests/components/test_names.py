@@ -29,7 +29,10 @@ def _every_component() -> None:
     Bucket(LONGEST, protected=False)
     SecretParameter(LONGEST)
     parts.api(
-        name=LONGEST, cluster=cluster, image=image, https=Https(domain_name="a.example", hosted_zone_name="example")
+        name=LONGEST,
+        cluster=cluster,
+        image=image,
+        https=Https(domain_name="a.example.com", hosted_zone_name="example.com"),
     )
     WorkerService(
         f"{LONGEST[:-1]}w",
