@@ -15,7 +15,7 @@ from typing import Any
 import pulumi_aws
 from pulumi.runtime import mocks, rpc, set_all_config
 from pulumi.runtime.proto import resource_pb2
-from pulumi.runtime.settings import ROOT
+from pulumi.runtime.settings import ROOT, SETTINGS
 from pulumi.runtime.stack import run_in_stack
 
 from tests.components import cloud
@@ -146,6 +146,9 @@ def _deploy(
         mocks.set_mocks(
             cloud_mocks, project=PROJECT, stack=stack, preview=preview, monitor=_Monitor(cloud_mocks, deployment)
         )
+        # As pulumi.runtime.test does: what a program that failed has left belongs to a loop that is gone.
+        SETTINGS.rpc_manager.clear()
+        SETTINGS.outputs.clear()
         ROOT.set(None)
         # An output made outside of the program belongs to another loop and would never come.
         loop.run_until_complete(asyncio.wait_for(run_in_stack(lambda: _run(program)), timeout=60))

@@ -121,7 +121,7 @@ def test_build_arguments_go_into_the_build_and_an_empty_one_leaves_the_dockerfil
 
 def test_a_build_argument_that_the_dockerfile_has_not_is_named_with_the_nearest(context: str) -> None:
     mistake = _mistake(context=context, build_args={"BASE_IMAGES": "x"})
-    assert (mistake.name, mistake.value) == ("build_args key 'BASE_IMAGES'", "'BASE_IMAGES'")
+    assert (mistake.name, mistake.value) == ("build_args key", "'BASE_IMAGES'")
     assert mistake.allowed == "the name of an ARG in app/Dockerfile"
     assert mistake.remedy == "did you mean BASE_IMAGE?"
 
