@@ -25,11 +25,11 @@ help:
 	@echo "make bench               this service beside its peers, on one core each (some 15 minutes; needs Go)"
 	@echo "make clean               delete the local stack with everything it has stored, and the virtual environment"
 
-$(READY): requirements.txt service/requirements.txt
+$(READY): requirements.txt service/requirements.txt requirements-local.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, this is $$($(PYTHON) --version): set PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) -m venv failed: install the venv module (Debian: python3-venv)"; exit 1; }
 	@echo "installing the pinned packages into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(^:%=-r %)
 	@touch $@
 
 $(READY_DEV): $(READY) requirements-dev.txt
