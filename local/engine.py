@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import runpy
 import secrets
@@ -18,7 +17,10 @@ import pulumi.automation as automation
 import yaml
 
 from local.paths import PROJECT_ROOT, LocalPaths
+from local.providers import passed_through
 from local.providers.aws.real import CLOUD_ENDPOINT_VARIABLE
+from local.providers.installed import installed_packages
+from local.providers.passed_through import PassedThrough
 from local.stack_file import StackFile, StackFileError, is_encrypted
 from local.transcript import Transcript
 
@@ -54,10 +56,16 @@ class Engine:
     root: Path = PROJECT_ROOT
     output: Output = print
 
-    def up(self, stack: str = LOCAL_STACK) -> Mapping[str, int]:
-        """Deploys the stack. Returns how many resources were created, updated, … Raises `EngineFailed`."""
+    def up(self, stack: str = LOCAL_STACK, *, refresh: bool = False, plan: Path | None = None) -> Mapping[str, int]:
+        """Deploys the stack. Returns how many resources were created, updated, … Raises `EngineFailed`.
+
+        `refresh` reads first what there really is; `plan` is a file that `preview` has saved, and nothing else is done than
+        what it says.
+        """
         with _failures("the deployment", shown=True):
             result = self._stack(stack).up(
+                refresh=refresh or None,
+                plan=str(plan) if plan else None,
                 on_output=self._line(most=_MOST_RESOURCES),
                 on_error=self._line(),
                 suppress_progress=True,
@@ -65,12 +73,25 @@ class Engine:
             )
         return {str(op): count for op, count in (result.summary.resource_changes or {}).items()}
 
-    def preview(self, stack: str, *, quiet: bool = False) -> Mapping[str, int]:
-        """Plans the stack without changing anything. Returns the planned number of each operation."""
+    def preview(
+        self, stack: str, *, quiet: bool = False, refresh: bool = False, save_plan: Path | None = None
+    ) -> Mapping[str, int]:
+        """Plans the stack without changing anything. Returns the planned number of each operation.
+
+        `refresh` reads first what there really is; `save_plan` is a file to write the plan to, for `up`. What the stand-ins
+        passed through is told after the plan.
+        """
         with _failures("the plan", shown=not quiet):
-            result = self._stack(stack).preview(
-                on_output=self._line(quiet), on_error=self._line(quiet), suppress_progress=True, color="never"
+            result = self._stack(stack, preview=True).preview(
+                refresh=refresh or None,
+                plan=str(save_plan) if save_plan else None,
+                on_output=self._line(quiet),
+                on_error=self._line(quiet),
+                suppress_progress=True,
+                color="never",
             )
+        if (note := self._passed_through.take()) and not quiet:
+            self.output(note)
         return {str(getattr(op, "value", op)): count for op, count in result.change_summary.items()}
 
     def plan(self, stack: str) -> list[dict[str, Any]]:
@@ -87,8 +108,19 @@ class Engine:
                 )
 
         with _failures("the plan", shown=False):
-            self._stack(stack).preview(on_event=note, suppress_progress=True, color="never")
+            self._stack(stack, preview=True).preview(on_event=note, suppress_progress=True, color="never")
         return steps
+
+    def refresh(self, stack: str = LOCAL_STACK) -> Mapping[str, int]:
+        """Makes the state agree with what there really is. Returns how many resources were found changed, …"""
+        with _failures("the refresh", shown=True):
+            result = self._stack(stack).refresh(
+                on_output=self._line(most=_MOST_RESOURCES),
+                on_error=self._line(),
+                suppress_progress=True,
+                color="never",
+            )
+        return {str(op): count for op, count in (result.summary.resource_changes or {}).items()}
 
     def destroy(self, stack: str = LOCAL_STACK) -> None:
         """Deletes everything that the stack has deployed; the stack itself stays, empty."""
@@ -123,13 +155,17 @@ class Engine:
             ignore_errors=True,
         )
 
-    def _stack(self, name: str) -> automation.Stack:
+    @property
+    def _passed_through(self) -> PassedThrough:
+        return PassedThrough(self.paths.workspace / "passed-through")
+
+    def _stack(self, name: str, *, preview: bool = False) -> automation.Stack:
         workspace = self._workspace(name)
         options = automation.LocalWorkspaceOptions(
             work_dir=str(workspace),
             program=self._program,
             pulumi_home=str(self._home),
-            env_vars=self._environment(),
+            env_vars=self._environment(preview),
             pulumi_command=self._command(),
         )
         stack = automation.create_or_select_stack(
@@ -200,7 +236,7 @@ class Engine:
         except StackFileError as error:
             raise EngineFailed(str(error)) from error
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, preview: bool) -> dict[str, str]:
         environment = {
             "PULUMI_BACKEND_URL": f"file://{self.paths.state}",
             "PULUMI_CONFIG_PASSPHRASE": self._passphrase(),
@@ -212,6 +248,10 @@ class Engine:
         self._install_plugins()
         if self.cloud_endpoint is not None:
             environment[CLOUD_ENDPOINT_VARIABLE] = self.cloud_endpoint
+        if preview:
+            # Of a preview that was killed.
+            self._passed_through.take()
+            environment[passed_through.VARIABLE] = str(self._passed_through.file)
         return environment
 
     def _passphrase(self) -> str:
@@ -226,12 +266,14 @@ class Engine:
         return file.read_text()
 
     def _install_plugins(self) -> None:
-        """Puts the stand-ins where the engine keeps the plugins of exactly the versions that the program's SDKs ask for."""
-        for package in ("aws", "docker"):
-            version = importlib.metadata.version(f"pulumi_{package}")
-            folder = self._home / "plugins" / f"resource-{package}-v{version}"
-            script = folder / f"pulumi-resource-{package}"
-            text = f'#!/bin/sh\nPYTHONPATH="{PROJECT_ROOT}" exec "{sys.executable}" -m local.providers.{package} "$@"\n'
+        """Puts a stand-in where the engine keeps the plugin of each SDK, of exactly the version that it asks for."""
+        for package in installed_packages():
+            folder = self._home / "plugins" / f"resource-{package.name}-v{package.version}"
+            script = folder / f"pulumi-resource-{package.name}"
+            text = (
+                f'#!/bin/sh\nPYTHONPATH="{PROJECT_ROOT}" exec "{sys.executable}" -m local.providers '
+                f'{package.name} {package.version} "$@"\n'
+            )
             if not script.exists() or script.read_text() != text:
                 folder.mkdir(parents=True, exist_ok=True)
                 partial = script.with_suffix(f".{os.getpid()}")

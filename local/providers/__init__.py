@@ -1,1 +1,1 @@
-"""Stand-ins for the engine's `aws` and `docker` provider plugins: previews of any stack, deployments on one machine."""
+"""Stand-ins for the engine's provider plugins: previews of any stack, deployments on one machine."""

@@ -1,14 +1,12 @@
-"""What the two stand-in providers share: the engine's protocol over a table of resource types."""
+"""What the stand-in providers share: the engine's protocol over kinds of resources."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
 
+from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.provider import (
     CheckFailure,
     CheckRequest,
@@ -33,58 +31,31 @@ from pulumi.provider.experimental.provider import (
     UpdateResponse,
 )
 
+from local.providers.kind import NotReady, Properties, ResourceKind
+from local.providers.passed_through import PassedThrough
+from local.providers.refresh import inputs_from, is_write_only, without_write_only
+from local.providers.schema import Schemas
 from local.providers.values import Plain, from_plain, is_known, to_plain
-
-Properties = dict[str, Plain]
-
-
-@dataclass(frozen=True)
-class AutoName:
-    """The physical name that a resource gets when the program gives none: `<logical name>-<7 hex digits><suffix>`."""
-
-    property: str = "name"
-    longest: int = 255
-    lower: bool = False
-    suffix: str = ""
-    # With this property set, the program asks for a name that begins so.
-    prefix_property: str = "namePrefix"
-
-
-@dataclass(frozen=True)
-class Created:
-    """A resource's id and the outputs that aren't inputs."""
-
-    id: str
-    computed: Properties = field(default_factory=dict)
-
-
-class ResourceKind(Protocol):
-    """One resource type. `replaces` names the inputs whose change makes a new resource."""
-
-    @property
-    def auto_name(self) -> AutoName | None: ...
-    @property
-    def replaces(self) -> frozenset[str]: ...
-    @property
-    def computed(self) -> frozenset[str]: ...
-    def create(self, name: str, inputs: Properties) -> Created: ...
-    def update(self, resource_id: str, old: Properties, inputs: Properties) -> Properties: ...
-    def delete(self, resource_id: str, state: Properties) -> None: ...
-    def exists(self, resource_id: str, state: Properties) -> bool: ...
 
 
 class StandIn(Provider):
-    """Serves the types of `kind_of` and the functions of `answer`; a name that isn't there is an error that names it."""
+    """Serves the types of `kind_of` and the functions of `answer`; a name that isn't there is an error that names it.
+
+    In a preview a type that isn't there is passed through instead: its inputs are planned as they are, its outputs stay
+    unknown, and it is noted for whoever has asked for the preview.
+    """
 
     def __init__(self, package: str) -> None:
         self._package = package
+        self._schemas = Schemas.of_installed(package)
+        self._passed_through = PassedThrough.from_environment()
 
     def kind_of(self, token: str) -> ResourceKind | None:
-        raise NotImplementedError
+        return None
 
     def answer(self, token: str, arguments: Properties) -> Properties | None:
         """The result of a provider function, or None for one that isn't known. Raises ValueError for bad arguments."""
-        raise NotImplementedError
+        return None
 
     def configured(self, settings: Mapping[str, Plain]) -> None:
         """Takes the provider's configuration."""
@@ -120,21 +91,30 @@ class StandIn(Provider):
     async def check(self, request: CheckRequest) -> CheckResponse:
         token = _type_of(request.urn)
         kind = self.kind_of(token)
-        if kind is None:
+        if kind is None and self._passed_through is None:
             return CheckResponse(request.new_inputs, [CheckFailure("", self._unknown("resource type", token))])
         news, olds = to_plain(request.new_inputs), to_plain(request.old_inputs)
+        # The bridge leaves nulls out of what it checks (`Provider.Check`: SkipNulls).
+        given = {key: value for key, value in news.items() if value is not None}
+        mistakes = [*self._schemas.mistakes(token, given), *(kind.mistakes(given) if kind else ())]
+        if mistakes:
+            return CheckResponse(request.new_inputs, [CheckFailure("", mistake) for mistake in mistakes])
+        if kind is None:
+            assert self._passed_through is not None
+            self._passed_through.note(request.urn)
+            return CheckResponse(request.new_inputs)
         added = self.defaults(token, news)
-        auto = kind.auto_name
-        if auto is not None and auto.property not in news:
-            added[auto.property] = _auto_name(auto, request.name, news, olds, request.random_seed)
+        if kind.auto_name is not None and kind.auto_name.property not in given:
+            added[kind.auto_name.property] = kind.auto_name.make(request.name, given, olds, request.random_seed)
         return CheckResponse(request.new_inputs | from_plain(added))
 
     async def diff(self, request: DiffRequest) -> DiffResponse:
         kind = self._kind(_type_of(request.urn))
         olds, news = to_plain(request.old_state), to_plain(request.new_inputs)
+        kind.check_change(olds, news)
         detailed: dict[str, PropertyDiff] = {}
         for key in sorted(olds.keys() | news.keys()):
-            change = _change(key, olds, news, kind)
+            change = None if is_write_only(key) else _change(key, olds, news, kind)
             if change is not None:
                 detailed[key] = PropertyDiff(change, input_diff=True)
         replaces = [key for key in detailed if key in kind.replaces]
@@ -151,8 +131,11 @@ class StandIn(Provider):
         inputs = to_plain(request.properties)
         if request.preview:
             return CreateResponse("", request.properties)
-        created = await asyncio.to_thread(kind.create, request.name, inputs)
-        return CreateResponse(created.id, from_plain(inputs | created.computed))
+        try:
+            created = await asyncio.to_thread(kind.create, request.name, inputs)
+        except NotReady as error:
+            raise Unfinished(error.made.id, _state(kind, inputs | error.made.computed), str(error)) from error
+        return CreateResponse(created.id, _state(kind, inputs | created.computed))
 
     async def update(self, request: UpdateRequest) -> UpdateResponse:
         kind = self._kind(_type_of(request.urn))
@@ -160,8 +143,11 @@ class StandIn(Provider):
         kept = {key: value for key, value in olds.items() if key in kind.computed}
         if request.preview:
             return UpdateResponse(from_plain(kept | inputs))
-        computed = await asyncio.to_thread(kind.update, request.resource_id, olds, inputs)
-        return UpdateResponse(from_plain(kept | inputs | computed))
+        try:
+            computed = await asyncio.to_thread(kind.update, request.resource_id, olds, inputs)
+        except NotReady as error:
+            raise Unfinished(error.made.id, _state(kind, kept | inputs | error.made.computed), str(error)) from error
+        return UpdateResponse(_state(kind, kept | inputs | computed))
 
     async def delete(self, request: DeleteRequest) -> None:
         kind = self._kind(_type_of(request.urn))
@@ -171,15 +157,19 @@ class StandIn(Provider):
         kind = self._kind(_type_of(request.urn))
         if not request.properties:
             raise ValueError(f"{_type_of(request.urn)}: the stand-in provider can't import {request.resource_id!r}")
-        if not await asyncio.to_thread(kind.exists, request.resource_id, to_plain(request.properties)):
+        found = await asyncio.to_thread(kind.read, request.resource_id, to_plain(request.properties))
+        if found is None:
             return ReadResponse("")
-        return ReadResponse(request.resource_id, request.properties, request.inputs)
+        inputs = inputs_from(without_write_only(found), to_plain(request.inputs))
+        return ReadResponse(request.resource_id, _state(kind, found), from_plain(inputs))
 
     async def cancel(self) -> None:
         """Nothing here takes long enough to be cancelled."""
 
     def _kind(self, token: str) -> ResourceKind:
         kind = self.kind_of(token)
+        if kind is None and self._passed_through is not None:
+            return ResourceKind()
         if kind is None:
             raise ValueError(self._unknown("resource type", token))
         return kind
@@ -191,6 +181,20 @@ class StandIn(Provider):
         )
 
 
+class Unfinished(Exception):
+    """A resource exists, but isn't what was asked for: its id, its state, and why."""
+
+    def __init__(self, resource_id: str, state: dict[str, PropertyValue], reason: str) -> None:
+        super().__init__(reason)
+        self.resource_id = resource_id
+        self.state = state
+
+
+def _state(kind: ResourceKind, state: Properties) -> dict[str, PropertyValue]:
+    values = from_plain(without_write_only(state))
+    return values | {key: PropertyValue(values[key].value, is_secret=True) for key in kind.secret & values.keys()}
+
+
 def _type_of(urn: str) -> str:
     # A child's URN has the types of its parents in front: `parent$child`.
     return urn.split("::")[-2].rpartition("$")[2]
@@ -198,31 +202,12 @@ def _type_of(urn: str) -> str:
 
 def _change(key: str, olds: Properties, news: Properties, kind: ResourceKind) -> PropertyDiffKind | None:
     replace = key in kind.replaces
-    if key not in news:
-        if key in kind.computed:
+    if news.get(key) is None:
+        if key in kind.computed or olds.get(key) is None:
             return None
         return PropertyDiffKind.DELETE_REPLACE if replace else PropertyDiffKind.DELETE
-    if key not in olds:
+    if olds.get(key) is None:
         return PropertyDiffKind.ADD_REPLACE if replace else PropertyDiffKind.ADD
     if is_known(news[key]) and olds[key] == news[key]:
         return None
     return PropertyDiffKind.UPDATE_REPLACE if replace else PropertyDiffKind.UPDATE
-
-
-def _auto_name(auto: AutoName, name: str, news: Properties, olds: Properties, seed: bytes) -> str:
-    prefix = news.get(auto.prefix_property)
-    kept = olds.get(auto.property)
-    if isinstance(kept, str) and (prefix is None or kept.startswith(str(prefix))):
-        return kept
-    # 7 hex digits, as the engine's own automatic names have.
-    digits = hashlib.sha256(seed or name.encode()).hexdigest()[:7]
-    stem = f"{name}-" if prefix is None else str(prefix)
-    if auto.lower:
-        stem = stem.lower()
-    physical = f"{stem}{digits}{auto.suffix}"
-    if len(physical) > auto.longest:
-        raise ValueError(
-            f"the automatic name {physical!r} has {len(physical)} characters, {auto.longest} are allowed: "
-            f"shorten the resource's name {name!r} or set {auto.property!r}"
-        )
-    return physical

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from local.providers.aws.place import Place, fresh_hex, fresh_uuid
-from local.providers.standin import AutoName, Created, Properties
+from local.providers.kind import AutoName, Created, Properties, ResourceKind
 
 # A template of str.format over Template.values, or a function of the same values for what isn't a string.
 Output = str | Callable[[Mapping[str, Any]], Any]
@@ -29,7 +29,7 @@ class Row:
     taggable: bool = True
 
 
-class Kept:
+class Kept(ResourceKind):
     """A `ResourceKind` over one row of the table."""
 
     def __init__(self, row: Row, place: Place) -> None:
@@ -71,9 +71,6 @@ class Kept:
 
     def delete(self, resource_id: str, state: Properties) -> None:
         """The engine's state is all there is of it."""
-
-    def exists(self, resource_id: str, state: Properties) -> bool:
-        return True
 
 
 class _Inputs(dict[str, Any]):

@@ -10,7 +10,8 @@ from local.providers.aws.kept import Kept
 from local.providers.aws.place import place_from
 from local.providers.aws.real import REAL, Clients
 from local.providers.aws.table import TABLE
-from local.providers.standin import Properties, ResourceKind, StandIn
+from local.providers.kind import Properties, ResourceKind
+from local.providers.standin import StandIn
 
 
 class AwsStandIn(StandIn):

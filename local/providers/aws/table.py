@@ -12,7 +12,7 @@ from typing import Any
 from local.providers.aws.kept import Row
 from local.providers.aws.place import stable_hex
 from local.providers.aws.revisions import next_revision
-from local.providers.standin import AutoName
+from local.providers.kind import AutoName
 
 _NAMED = AutoName()
 

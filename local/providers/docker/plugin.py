@@ -12,7 +12,8 @@ from pulumi.provider.experimental.provider import DiffRequest, DiffResponse
 from local.context_digest import provider_context_digest
 from local.images import Images
 from local.paths import PROJECT_ROOT, local_paths
-from local.providers.standin import AutoName, Created, Properties, ResourceKind, StandIn
+from local.providers.kind import Created, Properties, ResourceKind
+from local.providers.standin import StandIn
 from local.providers.values import from_plain, is_known, to_plain
 
 
@@ -22,9 +23,6 @@ class DockerStandIn(StandIn):
 
     def kind_of(self, token: str) -> ResourceKind | None:
         return _Image() if token == "docker:index/image:Image" else None
-
-    def answer(self, token: str, arguments: Properties) -> Properties | None:
-        return None
 
     def defaults(self, token: str, inputs: Properties) -> Properties:
         """The digest of what is built is an input, so that a changed file is a change of the image."""
@@ -39,9 +37,7 @@ class DockerStandIn(StandIn):
         return await super().diff(DiffRequest(request.urn, request.resource_id, olds, news, request.ignore_changes))
 
 
-class _Image:
-    auto_name: AutoName | None = None
-    replaces: frozenset[str] = frozenset()
+class _Image(ResourceKind):
     computed = frozenset({"baseImageName", "context", "dockerfile", "platform", "registryServer", "repoDigest"})
 
     def create(self, name: str, inputs: Properties) -> Created:
@@ -52,9 +48,6 @@ class _Image:
 
     def delete(self, resource_id: str, state: Properties) -> None:
         """The real provider leaves images where they were pushed to; a task may still run from one here too."""
-
-    def exists(self, resource_id: str, state: Properties) -> bool:
-        return True
 
     def _build(self, inputs: Properties) -> Properties:
         build = inputs["build"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.provider import CheckRequest, DiffRequest, InvokeRequest
 
 from local.providers.aws.plugin import AwsStandIn
+from local.providers.passed_through import PassedThrough
+from local.providers.standin import StandIn
 from local.providers.values import UNKNOWN, from_plain, is_known, to_plain
 
 URN = "urn:pulumi:local::p::parent:index:Parent${type}::{name}"
@@ -21,13 +24,13 @@ def provider() -> AwsStandIn:
 
 
 def check(
-    provider: AwsStandIn, token: str, news: dict[str, Any], olds: dict[str, Any] | None = None, name: str = "api"
+    provider: StandIn, token: str, news: dict[str, Any], olds: dict[str, Any] | None = None, name: str = "api"
 ) -> Any:
     request = CheckRequest(URN.format(type=token, name=name), from_plain(olds or {}), from_plain(news), b"seed")
     return asyncio.run(provider.check(request))
 
 
-def diff(provider: AwsStandIn, token: str, old: dict[str, Any], news: dict[str, Any]) -> Any:
+def diff(provider: StandIn, token: str, old: dict[str, Any], news: dict[str, Any]) -> Any:
     request = DiffRequest(URN.format(type=token, name="api"), "id", from_plain(old), from_plain(news), [])
     return asyncio.run(provider.diff(request))
 
@@ -35,6 +38,30 @@ def diff(provider: AwsStandIn, token: str, old: dict[str, Any], news: dict[str, 
 def test_a_type_that_is_not_there_is_named(provider: AwsStandIn) -> None:
     [failure] = check(provider, "aws:redshift/cluster:Cluster", {}).failures
     assert "aws:redshift/cluster:Cluster" in failure.reason
+
+
+def test_in_a_preview_a_type_that_is_not_there_is_noted_and_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_PASSED_THROUGH", str(tmp_path / "note"))
+    for name in ("one", "one", "two"):
+        answer = check(
+            AwsStandIn(), "aws:redshift/cluster:Cluster", {"clusterIdentifier": "c", "nodeType": "n"}, name=name
+        )
+        assert not answer.failures and set(answer.inputs) == {"clusterIdentifier", "nodeType"}
+    # A replacement checks its inputs twice.
+    note = PassedThrough(tmp_path / "note").take()
+    assert note is not None and "2 aws:redshift/cluster:Cluster" in note
+    assert PassedThrough(tmp_path / "note").take() is None
+
+
+def test_in_a_preview_the_names_of_what_is_passed_through_are_checked_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_PASSED_THROUGH", str(tmp_path / "note"))
+    failures = check(AwsStandIn(), "aws:redshift/cluster:Cluster", {"clusterIdentifer": "c"}).failures
+    assert failures[0].reason == "clusterIdentifer: there is no such property; did you mean 'clusterIdentifier'?"
+    assert PassedThrough(tmp_path / "note").take() is None
 
 
 def test_a_function_that_is_not_there_is_named(provider: AwsStandIn) -> None:

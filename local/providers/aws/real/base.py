@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from abc import abstractmethod
@@ -14,19 +15,24 @@ from botocore.exceptions import ClientError
 
 from local.cloud.principals import OPERATOR_ACCESS_KEY_ID, OPERATOR_SECRET_ACCESS_KEY
 from local.providers.aws.place import Place
-from local.providers.standin import AutoName, Created, Properties
+from local.providers.kind import Created, Properties, ResourceKind
 
 CLOUD_ENDPOINT_VARIABLE = "LOCAL_CLOUD_ENDPOINT"
 _MISSING = {
     "404",
     "AWS.SimpleQueueService.NonExistentQueue",
     "NoSuchBucket",
+    "NoSuchBucketPolicy",
     "NoSuchEntity",
+    "NoSuchLifecycleConfiguration",
+    "NoSuchPublicAccessBlockConfiguration",
     "NotFound",
     "NotFoundException",
+    "OwnershipControlsNotFoundError",
     "ParameterNotFound",
     "QueueDoesNotExist",
     "ResourceNotFoundException",
+    "ServerSideEncryptionConfigurationNotFoundError",
 }
 
 
@@ -40,9 +46,14 @@ class Clients:
         # Sessions are not safe to make clients in from several threads at once; the clients are safe to use.
         self._lock = threading.Lock()
 
+    @property
+    def endpoint(self) -> str | None:
+        """The embedded AWS's address; None in a preview, which needs none."""
+        return self._endpoint or os.environ.get(CLOUD_ENDPOINT_VARIABLE) or None
+
     def __getitem__(self, service: str) -> Any:
-        endpoint = self._endpoint or os.environ.get(CLOUD_ENDPOINT_VARIABLE)
-        if not endpoint:
+        endpoint = self.endpoint
+        if endpoint is None:
             raise ValueError(
                 f"no embedded AWS to create this in ({CLOUD_ENDPOINT_VARIABLE} is not set): this provider deploys the local "
                 "stack only, by `make up`; every other stack it can preview"
@@ -62,11 +73,9 @@ class Clients:
         return boto3.session.Session(OPERATOR_ACCESS_KEY_ID, OPERATOR_SECRET_ACCESS_KEY, region_name=self._place.region)
 
 
-class Real:
+class Real(ResourceKind):
     """A `ResourceKind` in the embedded AWS."""
 
-    auto_name: AutoName | None = None
-    replaces: frozenset[str] = frozenset()
     outputs: frozenset[str] = frozenset()
     # Whether a new resource may not have the name of one that exists.
     exclusive = False
@@ -74,10 +83,7 @@ class Real:
     def __init__(self, place: Place, clients: Clients) -> None:
         self.place = place
         self.clients = clients
-
-    @cached_property
-    def computed(self) -> frozenset[str]:
-        return self.outputs | {"tagsAll", "region"}
+        self.computed = self.outputs | {"tagsAll", "region"}
 
     @abstractmethod
     def put(self, inputs: Properties) -> Created:
@@ -90,6 +96,10 @@ class Real:
     @abstractmethod
     def look(self, resource_id: str, state: Properties) -> object:
         """Reads it; raises ClientError when it isn't there, returns None for the same."""
+
+    def found(self, answer: Any, state: Properties) -> Properties:
+        """What of the state `answer`, which `look` has returned, says; the rest stays as it is."""
+        return {}
 
     def create(self, name: str, inputs: Properties) -> Created:
         if self.exclusive:
@@ -107,6 +117,13 @@ class Real:
     def exists(self, resource_id: str, state: Properties) -> bool:
         return _ignoring_missing(lambda: self.look(resource_id, state)) is not None
 
+    def read(self, resource_id: str, state: Properties) -> Properties | None:
+        if self.clients.endpoint is None:
+            # A preview of a stack that is deployed: without the embedded AWS the state is all that is known.
+            return state
+        answer = _ignoring_missing(lambda: self.look(resource_id, state))
+        return None if answer is None else state | self.found(answer, state)
+
     def undo(self, inputs: Properties) -> None:
         """Deletes what an interrupted `put` may have made, whatever protects it otherwise."""
         self.delete(self.identify(inputs), inputs | {"forceDestroy": True, "skipDestroy": False})
@@ -118,6 +135,17 @@ class Real:
     def _with_tags(self, created: Created, inputs: Properties) -> Created:
         tags = dict(self.place.default_tags) | dict(inputs.get("tags") or {})
         return Created(created.id, {"region": self.place.region, "tagsAll": tags} | created.computed)
+
+
+def same_document(old: Any, new: str) -> Any:
+    """The JSON document `new`, in the old one's words when it says the same: the provider keeps those too.
+
+    hashicorp/terraform-provider-aws, internal/verify/json.go, PolicyToSet.
+    """
+    try:
+        return old if isinstance(old, str) and json.loads(old) == json.loads(new) else new
+    except ValueError:
+        return new
 
 
 def _ignoring_missing(call: Callable[[], object]) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from local.providers.aws.real.base import Real
-from local.providers.standin import AutoName, Created, Properties
+from local.providers.kind import AutoName, Created, Properties
 
 
 class Table(Real):

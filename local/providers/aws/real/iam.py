@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from local.providers.aws.real.base import Real
-from local.providers.standin import AutoName, Created, Properties
+from local.providers.aws.real.base import Real, same_document
+from local.providers.kind import AutoName, Created, Properties
 
 
 class Role(Real):
@@ -52,7 +52,12 @@ class Role(Real):
         self.clients["iam"].delete_role(RoleName=resource_id)
 
     def look(self, resource_id: str, state: Properties) -> object:
-        return self.clients["iam"].get_role(RoleName=resource_id)
+        return self.clients["iam"].get_role(RoleName=resource_id)["Role"]
+
+    def found(self, answer: Any, state: Properties) -> Properties:
+        trust = json.dumps(answer["AssumeRolePolicyDocument"])
+        read = {"assumeRolePolicy": same_document(state.get("assumeRolePolicy"), trust)}
+        return read | ({"description": answer.get("Description", "")} if "description" in state else {})
 
 
 class RolePolicy(Real):
@@ -75,6 +80,9 @@ class RolePolicy(Real):
     def look(self, resource_id: str, state: Properties) -> object:
         role, _, name = resource_id.partition(":")
         return self.clients["iam"].get_role_policy(RoleName=role, PolicyName=name)
+
+    def found(self, answer: Any, state: Properties) -> Properties:
+        return {"policy": same_document(state.get("policy"), json.dumps(answer["PolicyDocument"]))}
 
 
 class RolePolicyAttachment(Real):

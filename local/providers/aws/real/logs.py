@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from local.providers.aws.real.base import Real
-from local.providers.standin import AutoName, Created, Properties
+from local.providers.kind import AutoName, Created, Properties
 
 
 class LogGroup(Real):
@@ -32,3 +34,6 @@ class LogGroup(Real):
     def look(self, resource_id: str, state: Properties) -> object:
         groups = self.clients["logs"].describe_log_groups(logGroupNamePrefix=resource_id)["logGroups"]
         return next((group for group in groups if group["logGroupName"] == resource_id), None)
+
+    def found(self, answer: Any, state: Properties) -> Properties:
+        return {"retentionInDays": answer.get("retentionInDays", 0)} if "retentionInDays" in state else {}

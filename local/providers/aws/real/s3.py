@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from local.providers.aws.real.base import Real
-from local.providers.standin import AutoName, Created, Properties
+from local.providers.aws.real.base import Real, same_document
+from local.providers.kind import AutoName, Created, Properties
 
 
 class Bucket(Real):
@@ -124,6 +124,9 @@ class BucketPolicy(_OfBucket):
 
     def call(self, inputs: Properties) -> Mapping[str, Any]:
         return {"Policy": inputs["policy"]}
+
+    def found(self, answer: Any, state: Properties) -> Properties:
+        return {"policy": same_document(state.get("policy"), answer["Policy"])}
 
 
 class BucketLifecycle(_OfBucket):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from local.providers.aws.real.base import Real
-from local.providers.standin import AutoName, Created, Properties
+from local.providers.kind import AutoName, Created, Properties
 
 
 class Topic(Real):

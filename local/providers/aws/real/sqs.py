@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from local.providers.aws.real.base import Real
-from local.providers.standin import AutoName, Created, Properties
+from local.providers.aws.real.base import Real, same_document
+from local.providers.kind import AutoName, Created, Properties
 
 
 class Queue(Real):
@@ -55,11 +55,26 @@ class Queue(Real):
         self.clients["sqs"].delete_queue(QueueUrl=resource_id)
 
     def look(self, resource_id: str, state: Properties) -> object:
-        return self.clients["sqs"].get_queue_url(QueueName=resource_id.rpartition("/")[2])
+        return _attributes(self.clients["sqs"], resource_id)
+
+    def found(self, answer: Any, state: Properties) -> Properties:
+        given = {key: name for key, name in self._ATTRIBUTES.items() if state.get(key) is not None}
+        return {key: _value(state[key], answer[name]) for key, name in given.items() if name in answer}
 
 
 def _attribute(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _value(old: Any, attribute: str) -> Any:
+    """An attribute in the type that the property has."""
+    if isinstance(old, bool):
+        return attribute == "true"
+    return int(attribute) if isinstance(old, int) else same_document(old, attribute)
+
+
+def _attributes(sqs: Any, url: str) -> Any:
+    return sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
 
 
 class _OfQueue(Real):
@@ -78,7 +93,10 @@ class _OfQueue(Real):
         self._set(resource_id, "")
 
     def look(self, resource_id: str, state: Properties) -> object:
-        return self.clients["sqs"].get_queue_url(QueueName=resource_id.rpartition("/")[2])
+        return _attributes(self.clients["sqs"], resource_id).get(self.attribute) or None
+
+    def found(self, answer: Any, state: Properties) -> Properties:
+        return {self.input: same_document(state.get(self.input), answer)}
 
     def _set(self, url: str, value: str) -> None:
         self.clients["sqs"].set_queue_attributes(QueueUrl=url, Attributes={self.attribute: value})
@@ -94,3 +112,10 @@ class RedrivePolicy(_OfQueue):
 
 class RedriveAllowPolicy(_OfQueue):
     attribute, input = "RedriveAllowPolicy", "redriveAllowPolicy"
+
+    # The embedded AWS takes the attribute and doesn't answer it.
+    def look(self, resource_id: str, state: Properties) -> object:
+        return _attributes(self.clients["sqs"], resource_id)
+
+    def found(self, answer: Any, state: Properties) -> Properties:
+        return {}
