@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from local.cloud.principals import ACCOUNT_ID
+from local.providers.aws.regions import Zone, zones_of
 
 DEFAULT_REGION = "us-east-1"
 _PARTITIONS = {
@@ -39,8 +40,8 @@ class Place:
     def dns_suffix(self) -> str:
         return "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
 
-    def zones(self) -> list[str]:
-        return [f"{self.region}{letter}" for letter in "abc"]
+    def zones(self) -> list[Zone]:
+        return zones_of(self.region)
 
 
 def place_in(region: str | None, default_tags: Mapping[str, str] | None = None) -> Place:
