@@ -2,22 +2,23 @@
 
 Each command imports what it needs and nothing else: the start of a task is time that a deployment waits for.
 
-Exit codes: 0 done, 1 failed while running, 2 wrong command line or configuration.
+Exit codes: 0 done, 1 failed while running, 2 wrong command line or configuration. All but the check, which answers the
+container runtime, tell what went wrong as log lines do: what reads them is the same, whatever a task died of.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
-USAGE = "usage: python -m service api | worker | sweep | check"
+USAGE = "python -m service api | worker | sweep | check"
 
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in ("api", "worker", "sweep", "check"):
         given = " ".join(arguments) or "nothing"
-        print(f"service: exactly one command is expected, given: {given}\n{USAGE}", file=sys.stderr)
-        return 2
+        return _refuse("exactly one command is expected", given=given, usage=USAGE)
     command = arguments[0]
     if command == "check":
         from service.check import check
@@ -42,8 +43,16 @@ def main(arguments: list[str]) -> int:
 
         return run_sweep(sweep_settings)
     except SettingsError as error:
-        print(f"service {command}: {error}", file=sys.stderr)
-        return 2
+        return _refuse("the environment is not a valid configuration", command=command, mistakes=error.mistakes)
+
+
+def _refuse(message: str, **fields: object) -> int:
+    from service import logs
+
+    # The level that is wished for may be what is wrong.
+    logs.configure("info")
+    logging.getLogger("service").error(message, extra={"fields": fields})
+    return 2
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ class Edge:
                 raise
             # The server gives up on requests that outlast the stop timeout; this is the last word they get.
             error = cancelled
-            await exchange.answer(Unavailable("The service is stopping; try again."), may_linger=False)
+            await exchange.answer(_stopping(), may_linger=False)
         except Exception as failure:
             answer, is_expected = _problem(failure, scope)
             error = None if is_expected else failure
@@ -113,6 +113,7 @@ class _Exchange:
         "_edge",
         "_linger",
         "_may_linger",
+        "_problem",
         "_receive",
         "_scope",
         "_send",
@@ -137,6 +138,7 @@ class _Exchange:
         self._declared: int | None = None
         self._body_ended = True
         self._trace: str | None = None
+        self._problem: Problem | None = None
         self.status = 0
         self.request_id = ""
         self.unknown_coding: str | None = None
@@ -221,6 +223,7 @@ class _Exchange:
         """Answers ``problem`` if no answer was begun."""
         self._may_linger = may_linger
         if not self.status:
+            self._problem = problem
             await to_response(problem, self.request_id)(self._scope, self.receive, self.send)
 
     def end(self, error: BaseException | None) -> None:
@@ -228,10 +231,9 @@ class _Exchange:
         self._count_taken()
         route = getattr(self._scope.get("route"), "path", None)
         milliseconds = (time.perf_counter() - self._began) * 1000
-        self._edge.metrics.request(
-            route or "none", milliseconds, self._bytes_in, self._bytes_out, failed=_is_fault(self.status)
-        )
-        level = _level(self.status, error)
+        is_fault = self._problem.is_fault if self._problem is not None else self.status >= 500
+        self._edge.metrics.request(route or "none", milliseconds, self._bytes_in, self._bytes_out, failed=is_fault)
+        level = _level(self.status, is_fault, error)
         if not _log.isEnabledFor(level):
             return
         lines = self._edge.lines
@@ -293,6 +295,10 @@ def _as_json(text: str | None) -> str:
     return json.dumps(text)
 
 
+def _stopping() -> Unavailable:
+    return Unavailable("The service is stopping; try again.", is_fault=False)
+
+
 def _problem(error: Exception, scope: Scope) -> tuple[Problem, bool]:
     """What to answer to an error that is no Problem yet, and whether it is an ordinary one."""
     if isinstance(error, HTTPException):
@@ -305,18 +311,13 @@ def _problem(error: Exception, scope: Scope) -> tuple[Problem, bool]:
     if isinstance(error, CallHangs):
         return Unavailable(f"The storage does not answer ({error}); try again.", retry_after_seconds=5), False
     if isinstance(error, PoolClosed):
-        return Unavailable("The service is stopping; try again."), True
+        return _stopping(), True
     if isinstance(error, OSError):
         return storage_problem(error), False
     return InternalError("The request failed; the log has the reason under this instance."), False
 
 
-def _level(status: int, error: BaseException | None) -> int:
+def _level(status: int, is_fault: bool, error: BaseException | None) -> int:
     if status == HTTPStatus.SERVICE_UNAVAILABLE and (error is None or isinstance(error, asyncio.CancelledError)):
         return logging.WARNING  # too busy, or about to stop: said on purpose
-    return logging.ERROR if error is not None or _is_fault(status) else logging.INFO
-
-
-def _is_fault(status: int) -> bool:
-    """501 is what a client gets for asking what HTTP has and this service has not."""
-    return status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED
+    return logging.ERROR if error is not None or is_fault else logging.INFO

@@ -40,9 +40,12 @@ class Problem(Exception):
     status: ClassVar[int]
     slug: ClassVar[str]
     title: ClassVar[str]
+    is_fault: bool
+    """Whether the service is to blame, which is what the metric ServerErrors counts; by default for every 5xx."""
 
     def __init__(self, detail: str, *, headers: Mapping[str, str] | None = None, **members: object) -> None:
         super().__init__(detail)
+        self.is_fault = self.status >= 500
         self.detail = detail
         self.headers = dict(headers or {})
         self.members = members
@@ -122,13 +125,17 @@ class NotImplementedCoding(Problem):
 
     def __init__(self, coding: str) -> None:
         super().__init__(f"Transfer-Encoding is {coding!r}; allowed: chunked", headers={"Connection": "close"})
+        self.is_fault = False  # The client asked for what HTTP has and this service has not.
 
 
 class Unavailable(Problem):
+    """``is_fault`` is False for what is said because it was asked or ordered: the readiness check's no, a stop."""
+
     status, slug, title = 503, "unavailable", "Service unavailable"
 
-    def __init__(self, detail: str, *, retry_after_seconds: int = 1) -> None:
+    def __init__(self, detail: str, *, retry_after_seconds: int = 1, is_fault: bool = True) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after_seconds)})
+        self.is_fault = is_fault
 
 
 class NoSpace(Problem):

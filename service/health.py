@@ -80,9 +80,9 @@ class HealthRoutes:
 
     async def _ready(self, _: Request) -> Response:
         if self._lifecycle.draining:
-            raise Unavailable("The service is draining.")
+            raise Unavailable("The service is draining.", is_fault=False)
         if (reason := await self._probe.reason()) is not None:
-            raise Unavailable(f"Not ready: {reason}.")
+            raise Unavailable(f"Not ready: {reason}.", is_fault=False)
         return JSONResponse({"status": "ok"})
 
     async def _live(self, _: Request) -> Response:

@@ -23,6 +23,8 @@ UNITS: Mapping[str, str] = MappingProxyType(
     {
         # The API, by route
         "Requests": "Count",
+        # Answers of 5xx that the service is to blame for, see errors.Problem.is_fault: a refusal by a service that is
+        # too busy or whose storage fails, but none because it stops, and not the readiness check's no.
         "ServerErrors": "Count",
         "Latency": "Milliseconds",
         "BytesIn": "Bytes",

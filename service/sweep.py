@@ -7,15 +7,17 @@ abandoned by the time of its last write: a process that still writes it keeps th
 from __future__ import annotations
 
 import contextlib
-import json
+import logging
 import os
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from service import logs
 from service.incoming import FOLDER
 from service.settings import SweepSettings
+
+_log = logging.getLogger("service.sweep")
 
 
 @dataclass(slots=True)
@@ -67,7 +69,7 @@ def _sweep_part(part: os.DirEntry[str], oldest_kept: float, summary: Summary) ->
     except FileNotFoundError:
         return  # its upload has just ended
     except OSError as error:
-        print(f"service sweep: {part.path} can't be removed: {error}", file=sys.stderr)
+        _log.warning("a part can't be removed", extra={"fields": {"part": part.path, "reason": str(error)}})
         summary.failed += 1
         return
     summary.removed_parts += 1
@@ -83,13 +85,19 @@ def _entries(directory: Path) -> list[os.DirEntry[str]]:
 
 
 def run_sweep(settings: SweepSettings) -> int:
-    """Sweeps once and prints one JSON line. Returns the exit code: 0, or 1 if anything was left undone."""
+    """Sweeps once. Returns the exit code: 0, or 1 if anything was left undone."""
+    logs.configure(settings.log_level)
+    return sweep_and_log(settings.files_dir, settings.min_age_seconds)
+
+
+def sweep_and_log(root: Path, min_age_seconds: float) -> int:
+    """Sweeps once and logs what it did, as an error if anything was left undone. Returns the exit code."""
     began = time.monotonic()
     try:
-        summary = sweep(settings.files_dir, settings.min_age_seconds, time.time())
+        summary = sweep(root, min_age_seconds, time.time())
     except OSError as error:
-        print(json.dumps({"message": "sweep failed", "reason": str(error)}), flush=True)
+        _log.error("sweep failed", extra={"fields": {"reason": str(error)}})
         return 1
     summary.seconds = round(time.monotonic() - began, 3)
-    print(json.dumps({"message": "swept", **asdict(summary)}), flush=True)
+    _log.log(logging.ERROR if summary.failed else logging.INFO, "swept", extra={"fields": asdict(summary)})
     return 1 if summary.failed else 0

@@ -1,39 +1,49 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from service.__main__ import main
 from tests.service.harness import ROOT, free_port, measured
 
 
+def run(*arguments: str, **env: str) -> tuple[int, dict[str, Any]]:
+    """The exit code and the one log line of a process that ends by itself."""
+    env |= {"PYTHONPATH": str(ROOT), **measured()}
+    done = subprocess.run(
+        [sys.executable, "-m", "service", *arguments], env=env, capture_output=True, text=True, timeout=20
+    )
+    assert done.stderr == ""
+    (line,) = map(json.loads, done.stdout.splitlines())
+    assert list(line)[:4] == ["time", "level", "logger", "message"]
+    return done.returncode, line
+
+
 @pytest.mark.parametrize("arguments", [[], ["serve"], ["api", "worker"]])
-def test_a_wrong_command_line_is_explained(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments) == 2
-    assert "python -m service api | worker | sweep | check" in capsys.readouterr().err
+def test_a_wrong_command_line_is_explained(arguments: list[str]) -> None:
+    code, line = run(*arguments)
+    assert (code, line["level"], line["message"]) == (2, "error", "exactly one command is expected")
+    assert line["given"] == (" ".join(arguments) or "nothing")
+    assert line["usage"] == "python -m service api | worker | sweep | check"
 
 
 @pytest.mark.parametrize("command", ["api", "worker", "sweep"])
 def test_a_start_without_configuration_names_every_variable(command: str) -> None:
-    env = {"PYTHONPATH": str(ROOT), "PORT": "x", **measured()}
-    done = subprocess.run(
-        [sys.executable, "-m", "service", command], env=env, capture_output=True, text=True, timeout=20
-    )
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith(f"service {command}: the environment is not a valid configuration:\n")
-    assert "AWS_REGION is not set" in done.stderr
-    assert "PORT is 'x'" in done.stderr
+    code, line = run(command, PORT="x")
+    assert (code, line["level"], line["command"]) == (2, "error", command)
+    assert line["message"] == "the environment is not a valid configuration"
+    assert any("AWS_REGION is not set" in mistake for mistake in line["mistakes"])
+    assert any("PORT is 'x'" in mistake for mistake in line["mistakes"])
 
 
 def test_a_sweep_as_a_process_exits_with_0(tmp_path: Path) -> None:
-    env = {"PYTHONPATH": str(ROOT), "AWS_REGION": "us-east-1", "FILES_DIR": str(tmp_path), **measured()}
-    done = subprocess.run([sys.executable, "-m", "service", "sweep"], env=env, capture_output=True, timeout=20)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.count(b"\n") == 1
+    code, line = run("sweep", AWS_REGION="us-east-1", FILES_DIR=str(tmp_path))
+    assert (code, line["level"], line["logger"], line["message"]) == (0, "info", "service.sweep", "swept")
+    assert line["failed"] == 0
 
 
 def test_a_check_as_a_process_exits_with_1_when_nobody_answers() -> None:

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import statistics
 import threading
+from pathlib import Path
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
+from service.edge import Edge
+from service.health import StorageProbe
+from service.lifecycle import Lifecycle
 from service.metrics import MOST_VALUES, UNITS, Metrics
-from tests.service.harness import Api
+from service.threads import PoolClosed
+from tests.service.harness import Api, running_api
 from tests.service.seen import check_emf
 
 
@@ -95,3 +102,40 @@ def test_requests_are_counted_by_route_with_what_they_carry(api: Api) -> None:
     assert lines["/arquivos/{name}"]["BytesOut"] == 1000
     assert lines["none"]["Requests"] == 1
     assert all(line["ServerErrors"] == 0 for line in lines.values())
+
+
+def test_an_answer_that_the_service_is_not_to_blame_for_is_no_server_error(tmp_path: Path) -> None:
+    def broken() -> None:
+        raise OSError(5, "Input/output error")
+
+    with running_api(tmp_path, probe=StorageProbe(broken)) as api:
+        assert api.client.get("/healthcheck").status_code == 503
+        assert api.client.post("/arquivos", headers={"Transfer-Encoding": "gzip"}).status_code == 501
+        api.lifecycle.draining = True
+        assert api.client.get("/health").status_code == 503
+        lines = {line.get("Route"): line for line in map(json.loads, api.metrics.lines())}
+        assert {lines[route]["ServerErrors"] for route in ("/healthcheck", "/health", "none")} == {0}
+        # Of a service that stops, too, a fault is one.
+        api.store.root = tmp_path / "\0"
+        assert api.client.get("/arquivos").status_code == 500
+        (line,) = map(json.loads, api.metrics.lines())
+        assert (line["Route"], line["ServerErrors"]) == ("/arquivos", 1)
+
+
+@pytest.mark.parametrize("ended", [asyncio.CancelledError(), PoolClosed("closed")])
+def test_a_request_that_the_end_of_the_service_cuts_short_is_no_server_error(ended: BaseException) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ended
+
+    async def receive() -> Message:
+        raise AssertionError("nothing is to be read")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    sent: list[Message] = []
+    edge = Edge(app, Lifecycle(draining=True))
+    scope = {"type": "http", "method": "GET", "path": "/arquivos", "headers": [], "extensions": {}}
+    asyncio.run(edge(scope, receive, send))
+    (line,) = map(json.loads, edge.metrics.lines())
+    assert (sent[0]["status"], line["Requests"], line["ServerErrors"]) == (503, 1, 0)

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service import ids
-from service.settings import SweepSettings
+from service.logs import JsonFormatter
 from service.storage import FileStore
-from service.sweep import Summary, run_sweep, sweep
+from service.sweep import Summary, sweep, sweep_and_log
 
 DAY = 86_400.0
 
@@ -68,25 +70,32 @@ def test_nothing_to_do_is_no_failure(tmp_path: Path) -> None:
     assert sweep(tmp_path, DAY, time.time()) == Summary()
 
 
-def test_the_summary_is_one_json_line(store: FileStore, capsys: pytest.CaptureFixture[str]) -> None:
+def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    formatter = JsonFormatter()
+    return [json.loads(formatter.format(record)) for record in caplog.records if record.name == "service.sweep"]
+
+
+def test_the_summary_is_one_log_line(store: FileStore, caplog: pytest.LogCaptureFixture) -> None:
     part = store.begin("x")
     part.write([b"x"])
     age(next(store.root.glob("incoming/*/*.part")), 2 * DAY)
-    assert run_sweep(SweepSettings(region="us-east-1", files_dir=store.root)) == 0
-    (line,) = capsys.readouterr().out.splitlines()
-    summary = json.loads(line)
-    assert (summary["message"], summary["removed_parts"], summary["failed"]) == ("swept", 1, 0)
+    with caplog.at_level(logging.INFO):
+        assert sweep_and_log(store.root, DAY) == 0
+    (line,) = logged(caplog)
+    assert list(line)[:4] == ["time", "level", "logger", "message"]
+    assert (line["level"], line["message"], line["removed_parts"], line["failed"]) == ("info", "swept", 1, 0)
     part.discard()
 
 
-def test_a_store_that_is_missing_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_sweep(SweepSettings(region="us-east-1", files_dir=tmp_path / "absent")) == 1
-    (line,) = capsys.readouterr().out.splitlines()
-    assert "absent" in json.loads(line)["reason"]
+def test_a_store_that_is_missing_is_a_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert sweep_and_log(tmp_path / "absent", DAY) == 1
+    (line,) = logged(caplog)
+    assert (line["level"], line["message"]) == ("error", "sweep failed")
+    assert "absent" in line["reason"]
 
 
 def test_a_part_that_can_not_be_removed_is_counted_and_fails_the_sweep(
-    store: FileStore, capsys: pytest.CaptureFixture[str]
+    store: FileStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     (directory,) = (store.root / "incoming").glob("*/")
     stuck, old = directory / "1.part", directory / "2.part"
@@ -94,10 +103,10 @@ def test_a_part_that_can_not_be_removed_is_counted_and_fails_the_sweep(
     old.touch()
     for path in (stuck, old):
         age(path, 2 * DAY)
-    assert run_sweep(SweepSettings(region="us-east-1", files_dir=store.root)) == 1
-    captured = capsys.readouterr()
-    assert json.loads(captured.out)["failed"] == 1
-    assert "1.part" in captured.err
+    assert sweep_and_log(store.root, DAY) == 1
+    part, summary = logged(caplog)
+    assert (part["level"], part["part"]) == ("warning", str(stuck))
+    assert (summary["level"], summary["message"], summary["failed"]) == ("error", "swept", 1)
     assert not old.exists()
 
 
