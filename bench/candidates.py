@@ -174,7 +174,8 @@ def _image() -> Path:
     image = toolchain.LOCAL / "image"
     toolchain.LOCAL.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=toolchain.LOCAL))
-    shutil.copytree(toolchain.ROOT / "service", fresh / "service", ignore=shutil.ignore_patterns("__pycache__"))
+    not_in_it = shutil.ignore_patterns("__pycache__", "Dockerfile", ".dockerignore", "requirements*")
+    shutil.copytree(toolchain.ROOT / "service", fresh / "service", ignore=not_in_it)
     compileall.compile_dir(fresh, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
     shutil.rmtree(image, ignore_errors=True)
     fresh.replace(image)
