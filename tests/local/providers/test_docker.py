@@ -33,10 +33,11 @@ def test_another_registry_name_or_context_does() -> None:
 
 def test_the_whole_mode_of_a_file_is_an_input(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch")
+    inputs = {"imageName": "registry/service:1", "build": {"context": str(tmp_path)}}
     digests = []
     for mode in (0o644, 0o664):
         (tmp_path / "Dockerfile").chmod(mode)
-        request = CheckRequest(URN, {}, from_plain({"build": {"context": str(tmp_path)}}), b"seed")
-        inputs = asyncio.run(DockerStandIn().check(request)).inputs
-        digests.append(to_plain(inputs or {})["build"]["contextDigest"])
+        request = CheckRequest(URN, {}, from_plain(inputs), b"seed")
+        checked = asyncio.run(DockerStandIn().check(request)).inputs
+        digests.append(to_plain(checked or {})["build"]["contextDigest"])
     assert digests[0] != digests[1]
