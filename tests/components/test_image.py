@@ -102,7 +102,7 @@ def test_the_tag_follows_from_all_that_the_image_is_built_from(context: str) -> 
 
 
 def test_the_service_s_image_holds_its_modules_and_what_they_read_and_nothing_else() -> None:
-    modules = {file.name for file in SERVICE.glob("*.py")}
+    modules = {file.relative_to(SERVICE).as_posix() for file in SERVICE.rglob("*.py")}
     sent = [path.relative_to(SERVICE) for path in context_paths(SERVICE)]
     packages = {"requirements.txt", "requirements-otel.txt"}
     assert modules
