@@ -56,10 +56,20 @@ class LocalPaths:
         """The region that the deployed stack is in."""
         return self.folder / "region"
 
+    @property
+    def ecs(self) -> Path:
+        """What "ECS" runs of each service (JSON)."""
+        return self.folder / "ecs.json"
+
+    @property
+    def ecs_faults(self) -> Path:
+        """Which services' new tasks fail, and why (JSON); written by whoever wants to see that."""
+        return self.folder / "ecs-faults.json"
+
     def entries(self) -> list[Path]:
         """Everything that the local stack makes in the folder, and nothing else that may lie there."""
         names = "cloud efs images logs passphrase pulumi-home revisions.json runner.lock state tasks workspace"
-        own = [self.lock, self.deploy_lock, self.session, self.region]
+        own = [self.lock, self.deploy_lock, self.session, self.region, self.ecs, self.ecs_faults]
         return [path for path in [*(self.folder / name for name in names.split()), *own] if path.exists()]
 
 

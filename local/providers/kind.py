@@ -53,7 +53,7 @@ class Created:
 class NotReady(Exception):
     """The resource was made or changed, and then did not become what was asked for; `made` is what it is.
 
-    The engine writes the new inputs into its state all the same (`ErrorResourceInitFailed` of its protocol).
+    The engine writes what was asked for into its state all the same (`ErrorResourceInitFailed` of its protocol).
     """
 
     def __init__(self, made: Created, reason: str) -> None:
@@ -73,8 +73,9 @@ class ResourceKind:
         """What the provider's own validation says of the inputs; none of them is null, some may be `UNKNOWN`."""
         return ()
 
-    def check_change(self, old: Properties, inputs: Properties) -> None:
-        """Raises ValueError for a change that the provider refuses to plan."""
+    def ignored(self, old: Properties, inputs: Properties) -> frozenset[str]:
+        """Inputs whose difference the provider plans nothing for. Raises ValueError for a change that it refuses."""
+        return frozenset()
 
     def create(self, name: str, inputs: Properties) -> Created:
         """May raise NotReady."""

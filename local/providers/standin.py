@@ -111,9 +111,9 @@ class StandIn(Provider):
     async def diff(self, request: DiffRequest) -> DiffResponse:
         kind = self._kind(_type_of(request.urn))
         olds, news = to_plain(request.old_state), to_plain(request.new_inputs)
-        kind.check_change(olds, news)
+        ignored = kind.ignored(olds, news)
         detailed: dict[str, PropertyDiff] = {}
-        for key in sorted(olds.keys() | news.keys()):
+        for key in sorted((olds.keys() | news.keys()) - ignored):
             change = None if is_write_only(key) else _change(key, olds, news, kind)
             if change is not None:
                 detailed[key] = PropertyDiff(change, input_diff=True)

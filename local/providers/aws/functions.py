@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from local.providers.aws import vpc
+from local.providers.aws import ecs, vpc
 from local.providers.aws.place import Place, stable_hex
 from local.providers.kind import Properties
 
@@ -154,6 +154,7 @@ def _statement(statement: Properties) -> dict[str, Any]:
 
 
 FUNCTIONS: Mapping[str, Function] = {
+    **ecs.FUNCTIONS,
     **vpc.FUNCTIONS,
     "aws:index/getCallerIdentity:getCallerIdentity": _caller_identity,
     "aws:index/getRegion:getRegion": _region,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from local.providers.aws import ecs
 from local.providers.aws.functions import FUNCTIONS
 from local.providers.aws.kept import Kept
 from local.providers.aws.place import place_from
@@ -26,6 +27,8 @@ class AwsStandIn(StandIn):
     def kind_of(self, token: str) -> ResourceKind | None:
         if token in REAL:
             return REAL[token](self.place, self._clients)
+        if token == "aws:ecs/service:Service":
+            return ecs.Service(self.place)
         row = TABLE.get(token)
         return Kept(row, self.place) if row is not None else None
 

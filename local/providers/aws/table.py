@@ -1,7 +1,8 @@
 """Every resource type that the stand-in keeps in the engine's state, one row each.
 
 Ids, ARNs and names have the shapes that AWS gives them. `replaces` follows the provider's documentation ("forces new
-resource"). What is created for real instead is in `real`.
+resource"). What is created for real instead is in `real`, services are in
+`ecs`.
 """
 
 from __future__ import annotations
@@ -157,16 +158,6 @@ TABLE: Mapping[str, Row] = {
             "placementConstraints proxyConfiguration requiresCompatibilities runtimePlatform taskRoleArn volumes "
             "enableFaultInjection"
         ),
-    ),
-    "aws:ecs/service:Service": Row(
-        "arn:{partition}:ecs:{region}:{account}:service/{i[name]}",
-        {
-            "arn": lambda values: values["id"].replace(
-                "service/", f"service/{str(values['i']['cluster']).rpartition('/')[2]}/"
-            )
-        },
-        replaces="name cluster launchType schedulingStrategy",
-        auto_name=AutoName(longest=255),
     ),
     "aws:ecr/repository:Repository": Row(
         "{i[name]}",

@@ -50,7 +50,6 @@ def test_every_row_fills_in_all_its_outputs(token: str) -> None:
 @pytest.mark.parametrize(
     ("token", "output", "pattern"),
     [
-        ("aws:ecs/service:Service", "arn", r"arn:aws:ecs:eu-west-1:123456789012:service/main/thing"),
         ("aws:lb/loadBalancer:LoadBalancer", "arnSuffix", r"app/thing/[0-9a-f]{16}"),
         ("aws:lb/targetGroup:TargetGroup", "arnSuffix", r"targetgroup/thing/[0-9a-f]{16}"),
         ("aws:ecr/repository:Repository", "repositoryUrl", r"123456789012\.dkr\.ecr\.eu-west-1\.amazonaws\.com/thing"),

@@ -1,0 +1,6 @@
+"""ECS as the provider sees it: services whose deployments may fail, and what really runs of them."""
+
+from local.providers.aws.ecs.lookup import FUNCTIONS
+from local.providers.aws.ecs.service import Service
+
+__all__ = ["FUNCTIONS", "Service"]
