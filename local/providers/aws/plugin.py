@@ -30,6 +30,8 @@ class AwsStandIn(StandIn):
         if token == "aws:ecs/service:Service":
             return ecs.Service(self.place)
         row = TABLE.get(token)
+        if row is not None and token == "aws:appautoscaling/target:Target":
+            return ecs.ScalableTarget(row, self.place)
         return Kept(row, self.place) if row is not None else None
 
     def answer(self, token: str, arguments: Properties) -> Properties | None:

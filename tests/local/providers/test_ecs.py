@@ -11,10 +11,11 @@ import pytest
 from pulumi import _types
 
 from local.paths import LocalPaths
-from local.providers.aws.ecs import FUNCTIONS, Service
+from local.providers.aws.ecs import FUNCTIONS, ScalableTarget, Service
 from local.providers.aws.ecs.record import records
 from local.providers.aws.place import place_in
 from local.providers.aws.plugin import AwsStandIn
+from local.providers.aws.table import TABLE
 from local.providers.kind import NotReady
 from tests.local.providers.test_standin import check, diff
 
@@ -191,6 +192,24 @@ def test_only_a_revision_or_force_makes_a_deployment() -> None:
     forced = INPUTS | {"forceNewDeployment": True}
     service().update(identity, state | forced, forced | {"desiredCount": 4})
     assert deployment() != first
+
+
+@pytest.mark.parametrize(
+    ("bounds", "count"),
+    [({"minCapacity": 3, "maxCapacity": 5}, 3), ({"minCapacity": 0, "maxCapacity": 1}, 1), (None, 2)],
+)
+def test_a_scalers_bounds_bring_the_count_between_them(bounds: Any, count: int) -> None:
+    made()
+    target = ScalableTarget(TABLE["aws:appautoscaling/target:Target"], PLACE)
+    inputs = {"serviceNamespace": "ecs", "resourceId": "service/main/api-1234567", "minCapacity": 1, "maxCapacity": 9}
+    created = target.create("api", inputs)
+    assert runs() == ("api:1", 2, 2)
+    target.update(created.id, inputs, inputs | (bounds or {}))
+    assert runs() == ("api:1", count, count)
+    # Another service, and one that is none.
+    target.create("api", inputs | {"resourceId": "service/main/other", "minCapacity": 5})
+    target.create("api", inputs | {"serviceNamespace": "dynamodb", "minCapacity": 5})
+    assert runs() == ("api:1", count, count)
 
 
 SPOT = [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
