@@ -59,6 +59,7 @@ class SecretParameter(Component):
         self.parameter = aws.ssm.Parameter(
             name,
             type=aws.ssm.ParameterType.SECURE_STRING,
+            description=f"Made by {pulumi.get_project()}/{pulumi.get_stack()}",
             # `value` would be read back into the state; a write-only value is not. A refresh even empties it among the
             # inputs there, so it must be given each time and never be ignored: what is ignored is taken from the state,
             # and the provider refuses a parameter without a value (pulumi/pulumi-terraform-bridge#3201).
@@ -67,6 +68,9 @@ class SecretParameter(Component):
             value_wo_version=_version(None if value is None else secret, others),
             opts=self.options(
                 protect=protected or None,
+                # A rotation outside may come with a description. Setting it back would put the parameter without its
+                # value; ignoring it works only where the state has one, so the parameter is made with one.
+                ignore_changes=[] if "description" in others else ["description"],
                 additional_secret_outputs=["valueWo", "valueWoVersion", "value", "insecureValue"],
             ),
         )

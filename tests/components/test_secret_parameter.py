@@ -49,11 +49,21 @@ def test_without_a_value_a_random_one_is_made_once_by_a_resource(generated: Depl
     assert parameter.inputs["valueWoVersion"] == 1
 
 
-def test_nothing_is_ignored_so_that_a_refresh_that_empties_the_value_in_the_state_breaks_nothing(
+def test_the_value_is_not_ignored_so_that_a_refresh_that_empties_it_in_the_state_breaks_nothing(
     generated: Deployment,
 ) -> None:
     for deployment in (generated, _given("a-token-of-sixteen-or-more")):
-        assert not deployment.one(":Parameter").options.ignoreChanges
+        assert not {"valueWo", "valueWoVersion"} & set(deployment.one(":Parameter").options.ignoreChanges)
+
+
+def test_a_rotation_outside_that_comes_with_a_description_stays(generated: Deployment) -> None:
+    parameter = generated.one(":Parameter")
+    # Setting a description back would put the parameter without its value. What is ignored is taken from the state, which
+    # must have had one to begin with.
+    assert parameter.inputs["description"] == "Made by ecs-file-ingest/test"
+    assert list(parameter.options.ignoreChanges) == ["description"]
+    overridden = deploy(lambda: SecretParameter("api-token", overrides={"parameter": {"description": "mine"}}))
+    assert not overridden.one(":Parameter").options.ignoreChanges
 
 
 def test_two_runs_of_the_program_register_the_same(generated: Deployment) -> None:
@@ -64,7 +74,6 @@ def test_two_runs_of_the_program_register_the_same(generated: Deployment) -> Non
 
 def test_a_changed_value_is_written_and_an_unchanged_one_is_not() -> None:
     first, same, other = (_given(value).one(":Parameter") for value in ("one" * 8, "one" * 8, "two" * 8))
-    assert not first.options.ignoreChanges
     assert first.inputs["valueWo"] == "one" * 8
     assert first.inputs["valueWoVersion"] == same.inputs["valueWoVersion"] != other.inputs["valueWoVersion"]
     assert 0 <= first.inputs["valueWoVersion"] < 2**31
