@@ -100,7 +100,8 @@ def read_stack(resources: Sequence[Mapping[str, Any]]) -> Stack:
         for urn, outputs in _of_type(resources, "aws:ecs/taskDefinition:TaskDefinition")
     ]
     target_groups = (_target_group(urn, o) for urn, o in _of_type(resources, "aws:lb/targetGroup:TargetGroup"))
-    services = (_service(urn, o, definitions) for urn, o in _of_type(resources, "aws:ecs/service:Service"))
+    bounds = _bounds(resources)
+    services = (_service(urn, o, definitions, bounds) for urn, o in _of_type(resources, "aws:ecs/service:Service"))
     listeners = (_listener(urn, o) for urn, o in _of_type(resources, "aws:lb/listener:Listener"))
     schedules = (_schedule(urn, o, definitions) for urn, o in _of_type(resources, "aws:scheduler/schedule:Schedule"))
     return Stack(
@@ -194,15 +195,38 @@ def _listener(urn: str, outputs: Mapping[str, Any]) -> Listener | None:
     )
 
 
-def _service(urn: str, outputs: Mapping[str, Any], definitions: Sequence[TaskDefinition]) -> Service:
+def _bounds(resources: Sequence[Mapping[str, Any]]) -> Mapping[str, tuple[int, int]]:
+    """The fewest and the most tasks of each service that has a scalable target, by `service/<cluster>/<name>`."""
+    return {
+        str(outputs.get("resourceId")): (
+            int(_number(outputs.get("minCapacity"), 0)),
+            int(_number(outputs.get("maxCapacity"), 0)),
+        )
+        for _, outputs in _of_type(resources, "aws:appautoscaling/target:Target")
+    }
+
+
+def _count(outputs: Mapping[str, Any], name: str, bounds: Mapping[str, tuple[int, int]]) -> int:
+    # The provider's own default is 0 (its documentation of desired_count).
+    desired = int(_number(outputs.get("desiredCount"), 0))
+    cluster = str(outputs.get("cluster") or "default").rsplit("/", 1)[-1]
+    # Registering a target, or changing its bounds, brings the count between them.
+    # https://docs.aws.amazon.com/autoscaling/application/APIReference/API_RegisterScalableTarget.html
+    low, high = bounds.get(f"service/{cluster}/{name}", (desired, desired))
+    return min(max(desired, low), high)
+
+
+def _service(
+    urn: str, outputs: Mapping[str, Any], definitions: Sequence[TaskDefinition], bounds: Mapping[str, tuple[int, int]]
+) -> Service:
     breaker = outputs.get("deploymentCircuitBreaker") or {}
     reference = str(_require(urn, outputs, "taskDefinition"))
     balancers = outputs.get("loadBalancers") or []
+    name = str(outputs.get("name") or urn.rsplit("::", 1)[-1])
     return Service(
         arn=str(outputs.get("arn") or _require(urn, outputs, "id")),
-        name=str(outputs.get("name") or urn.rsplit("::", 1)[-1]),
-        # The provider's own default is 0 (its documentation of desired_count).
-        desired_count=int(_number(outputs.get("desiredCount"), 0)),
+        name=name,
+        desired_count=_count(outputs, name, bounds),
         task_definition=_definition(urn, "taskDefinition", reference, definitions),
         target_group_arns=tuple(str(b["targetGroupArn"]) for b in balancers if b.get("targetGroupArn")),
         minimum_healthy_percent=int(_number(outputs.get("deploymentMinimumHealthyPercent"), 100)),

@@ -104,3 +104,13 @@ def test_refuses_the_overrides_that_it_would_not_play() -> None:
     target = {"ecsParameters": {"taskDefinitionArn": "sweep"}, "input": "{}"}
     with pytest.raises(RunnerError, match=r"target\.input"):
         read_stack([task_definition("sweep"), schedule(target=target)])
+
+
+@pytest.mark.parametrize(("bounds", "count"), [((2, 2), 2), ((5, 9), 5), ((1, 9), 3)])
+def test_a_count_is_between_the_bounds_of_its_scalable_target(bounds: tuple[int, int], count: int) -> None:
+    scalable = {"resourceId": "service/main/api", "minCapacity": bounds[0], "maxCapacity": bounds[1]}
+    target = resource("aws:appautoscaling/target:Target", "api-scaling", scalable)
+    cluster = "arn:aws:ecs:eu-west-1:123456789012:cluster/main"
+    running = service(balanced=False, desiredCount=3, cluster=cluster)
+    (found,) = read_stack([task_definition(), running, target]).services.values()
+    assert found.desired_count == count
