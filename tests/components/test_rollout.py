@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pulumi
 import pulumi_aws as aws
 import pytest
 
@@ -12,6 +13,7 @@ from components.rollout import (
     Asked,
     Found,
     RolloutError,
+    check_rollout,
     preview_problem,
     rollout_problem,
     settled_problem,
@@ -165,3 +167,19 @@ def test_an_update_over_the_wrong_revision_fails_though_nothing_uses_the_check()
 
 def test_a_preview_asks_nothing_of_a_service_that_is_not_known() -> None:
     assert "aws:ecs/getService:getService" not in deploy(parts.api, preview=True).invokes
+
+
+def test_a_preview_warns_and_does_not_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", lambda message, resource: told.append(message))
+
+    def program() -> None:
+        service = aws.ecs.Service("api", name="api", task_definition=NEW, desired_count=2)
+        check_rollout(service, cluster_arn="arn:aws:ecs:eu-west-1:123456789012:cluster/c", task_definition=NEW, tasks=2)
+
+    deploy(program, preview=True, ecs=lambda _: cloud.ecs_service(OLD, running=2, desired=2))
+    [message] = told
+    assert "it runs app-api:7" in message
+    told.clear()
+    deploy(program, preview=True)
+    assert not told
