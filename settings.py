@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,13 +11,14 @@ from typing import Any
 
 import pulumi
 
+from components.address_block import ADDRESS_BLOCKS, address_block_problem
 from components.cluster import LOG_RETENTION_DAYS
 from components.configuration import given, key, keys, load_settings
 from components.errors import Mistake
 from components.fargate import MEMORY_BY_CPU, Size, size_mistake
 from components.image import ARCHITECTURES
-from components.load_balancer import Https
-from components.network import MAX_ZONES
+from components.load_balancer import CERTIFICATE, DOMAIN, Https, https_problem
+from components.network import CIDR_BLOCK, MAX_ZONES, NAT_GATEWAYS, shape_mistake
 from components.schedule_expression import EXPRESSIONS, TIMEZONES, schedule_problem, timezone_problem
 
 _CPU: dict[str, Any] = {"allowed": ", ".join(map(str, MEMORY_BY_CPU)), "valid": lambda value: value in MEMORY_BY_CPU}
@@ -26,8 +26,6 @@ _MEMORY: dict[str, Any] = {
     "allowed": "what Fargate has for this CPU",
     "valid": lambda value: any(value in memories for memories in MEMORY_BY_CPU.values()),
 }
-_DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
-_CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-f-]+")
 
 
 def _one_of(*values: str) -> Callable[[str], bool]:
@@ -42,13 +40,8 @@ def _always(_: object) -> bool:
     return True
 
 
-def _empty_or(pattern: re.Pattern[str]) -> Callable[[str], bool]:
-    return lambda value: not value or pattern.fullmatch(value) is not None
-
-
-def _cidr(value: str) -> bool:
-    # A load balancer wants subnets of /27 or larger, and a VPC is cut into sixteen.
-    return 16 <= ipaddress.IPv4Network(value).prefixlen <= 23
+def _empty_or(pattern: str) -> Callable[[str], bool]:
+    return lambda value: not value or re.fullmatch(pattern, value) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,15 +59,15 @@ class Settings:
     )
     vpc: str = key(
         "default",
-        "Network: the account's default VPC, a VPC of the stack's own, or a VPC that exists, by its Name tag.",
-        allowed="default, own, or a name",
+        "Network: the account's default VPC, a VPC of the stack's own, or a VPC that exists, by its id or Name tag.",
+        allowed="default, own, an id or a name",
         valid=lambda value: bool(value) and value == value.strip(),
     )
     vpc_cidr: str = key(
-        "10.0.0.0/16",
-        "Addresses of the stack's own VPC.",
-        allowed="an IPv4 block of /16 to /23, as in 10.0.0.0/16",
-        valid=_cidr,
+        CIDR_BLOCK,
+        "Addresses of the stack's own VPC; for vpc own alone.",
+        allowed=ADDRESS_BLOCKS,
+        valid=lambda value: address_block_problem(value) is None,
     )
     availability_zones: int = key(
         2,
@@ -84,8 +77,8 @@ class Settings:
     )
     nat_gateways: str = key(
         "none",
-        "NAT gateways of the stack's own VPC. With them tasks run in private subnets; with none, in public subnets "
-        "that nothing may enter.",
+        "NAT gateways of the stack's own VPC; for vpc own alone. With them tasks run in private subnets; with none, in "
+        "public subnets that nothing may enter.",
         allowed="none, single or per-az",
         valid=_one_of("none", "single", "per-az"),
     )
@@ -154,19 +147,19 @@ class Settings:
         "",
         "Name that clients use. With it the API is served over HTTPS.",
         allowed="empty, or a lower-case domain name",
-        valid=_empty_or(_DOMAIN),
+        valid=_empty_or(DOMAIN),
     )
     hosted_zone_name: str = key(
         "",
         "Public Route 53 zone that gets the name's record and proves the certificate.",
         allowed="empty, or a lower-case domain name",
-        valid=_empty_or(_DOMAIN),
+        valid=_empty_or(DOMAIN),
     )
     certificate_arn: str = key(
         "",
         "ACM certificate to use instead of a new one.",
         allowed="empty, or an ARN as in arn:aws:acm:us-east-1:123456789012:certificate/...",
-        valid=_empty_or(_CERTIFICATE),
+        valid=_empty_or(CERTIFICATE),
     )
     worker_cpu: int = key(256, "CPU of a worker task (1024 is a vCPU).", **_CPU)
     worker_memory: int = key(1024, "Memory of a worker task in MiB.", **_MEMORY)
@@ -297,29 +290,26 @@ def _bounds(values: Mapping[str, Any], minimum: str, maximum: str) -> Mistake | 
     )
 
 
-def _nat(values: Mapping[str, Any], vpc: str, nat_gateways: str) -> Mistake | None:
-    if values[vpc] == "own" or values[nat_gateways] == "none":
+def _shape(values: Mapping[str, Any], vpc: str, shape: str) -> Mistake | None:
+    default = CIDR_BLOCK if shape == "vpc_cidr" else NAT_GATEWAYS
+    if shape_mistake(values[vpc], shape, values[shape], default) is None:
         return None
     return Mistake(
-        name=keys(vpc, nat_gateways),
-        value=given(values, vpc, nat_gateways),
-        allowed="NAT gateways only in a VPC of the stack's own",
-        remedy="pulumi config set vpc own, or pulumi config set natGateways none",
+        name=keys(vpc, shape),
+        value=given(values, vpc, shape),
+        allowed=f"{keys(shape)} only with a VPC of the stack's own",
+        remedy=f"pulumi config set vpc own, or pulumi config rm {keys(shape)}",
     )
 
 
-def _https(values: Mapping[str, Any], domain: str, zone: str, certificate: str) -> Mistake | None:
-    domain_name, zone_name = values[domain], values[zone]
-    if zone_name and not f".{domain_name}".endswith(f".{zone_name}"):
-        allowed, remedy = f"a domainName in the zone {zone_name}", f"pulumi config set domainName files.{zone_name}"
-    elif domain_name and not (zone_name or values[certificate]):
-        allowed, remedy = (
-            "a domainName with the hostedZoneName that it lies in, or with a certificateArn",
-            f"pulumi config set hostedZoneName {domain_name.partition('.')[2]}",
-        )
-    else:
+def _https(values: Mapping[str, Any], *names: str) -> Mistake | None:
+    domain_name, zone_name, certificate = (values[name] for name in names)
+    if not any((domain_name, zone_name, certificate)):
         return None
-    names = (domain, zone, certificate)
+    problem = https_problem(domain_name, zone_name, has_certificate=bool(certificate))
+    if problem is None:
+        return None
+    allowed, remedy = problem
     return Mistake(name=keys(*names), value=given(values, *names), allowed=allowed, remedy=remedy)
 
 
@@ -328,6 +318,7 @@ _CHECKS: tuple[tuple[Callable[..., Mistake | None], tuple[str, ...]], ...] = (
     (_size, ("worker_cpu", "worker_memory")),
     (_bounds, ("api_min_tasks", "api_max_tasks")),
     (_bounds, ("worker_min_tasks", "worker_max_tasks")),
-    (_nat, ("vpc", "nat_gateways")),
+    (_shape, ("vpc", "nat_gateways")),
+    (_shape, ("vpc", "vpc_cidr")),
     (_https, ("domain_name", "hosted_zone_name", "certificate_arn")),
 )

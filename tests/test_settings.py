@@ -193,6 +193,7 @@ def test_a_bad_schedule_says_what_is_allowed_once() -> None:
         ({"apiMinTasks": "3", "apiMaxTasks": "2"}, "apiMinTasks, apiMaxTasks"),
         ({"workerCpu": "512", "workerMemory": "512"}, "workerCpu, workerMemory"),
         ({"natGateways": "single"}, "vpc, natGateways"),
+        ({"vpcCidr": "10.1.0.0/16"}, "vpc, vpcCidr"),
         ({"domainName": "files.example.com"}, "domainName, hostedZoneName, certificateArn"),
         ({"hostedZoneName": "example.com"}, "domainName, hostedZoneName, certificateArn"),
         (
