@@ -101,18 +101,18 @@ def load_settings(settings: type[Settings], project_file: Path, together: Togeth
     project, stack = pulumi.get_project(), pulumi.get_stack()
     values = {name: str(value) for name, value in {**get_config_env(), **CONFIG.get()}.items()}
     own = {name.removeprefix(f"{project}:"): value for name, value in values.items() if _is_in(name, project)}
+    encrypted = {name.removeprefix(f"{project}:") for name in values if is_config_secret(name)}
     described = _described(project_file, project)
     good, mistakes = read(
         settings,
         own,
-        encrypted={name for name in own if is_config_secret(f"{project}:{name}")},
+        encrypted=encrypted,
         described={name.removeprefix(f"{project}:") for name in described if _is_in(name, project)},
     )
     mistakes += [
         *namespace_mistakes(project, set(values) - described),
-        *region_mistakes(values),
+        *(_hidden(mistake, encrypted) for mistake in (*region_mistakes(values), *together(good))),
         *_spelled_twice(project_file.with_name(f"Pulumi.{stack}.yaml"), project),
-        *together(good),
     ]
     if mistakes:
         raise ConfigurationError(stack, mistakes)
@@ -215,6 +215,14 @@ def _value(name: str, raw: str, field: dataclasses.Field[Any], encrypted: bool) 
     change = f"--secret {name}" if spec.secret else f"{name} {_quoted(field.default)}"
     allowed = verdict or spec.allowed
     return _mistake(name, shown, allowed, f"pulumi config set {change}, or any other value allowed"), None
+
+
+def _hidden(mistake: Mistake, encrypted: Collection[str]) -> Mistake:
+    """The mistake; without anything made of values when one of them is encrypted."""
+    secrets = [name for name in mistake.name.split(", ") if name in encrypted]
+    if not secrets:
+        return mistake
+    return _mistake(mistake.name, _SECRET, "what Pulumi.yaml describes", f"pulumi config get {secrets[0]} shows it")
 
 
 def _mistake(name: str, value: str, allowed: str, remedy: str) -> Mistake:

@@ -48,7 +48,7 @@ def region_mistakes(values: Mapping[str, str]) -> Iterator[Mistake]:
             name="aws:region",
             value="(missing)",
             allowed="a region that is written down: else the stack is where AWS_REGION or the profile of whoever runs it says",
-            remedy="pulumi config set aws:region us-east-1, or any other region",
+            remedy="pulumi config set aws:region <region>",
         )
     elif values.get("aws:skipRegionValidation") != "true":
         regions = [item.value for item in aws.Region]

@@ -204,7 +204,7 @@ class Engine:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self.root / "Pulumi.yaml", folder / "Pulumi.yaml")
         copy = folder / f"Pulumi.{stack}.yaml"
-        previous = yaml.safe_load(copy.read_text()) if copy.is_file() else {}
+        previous = yaml.load(copy.read_text(), Loader=yaml.BaseLoader) if copy.is_file() else {}
         config = {key: value for key, value in self._config(stack).items() if not isinstance(value, Secret)}
         others = dict.fromkeys(("secretsprovider", "encryptedkey"), "")
         others["encryptionsalt"] = (previous or {}).get("encryptionsalt", "")

@@ -225,6 +225,9 @@ def test_a_secret_is_never_shown() -> None:
         ({"ecs-file-ingst:apiToken": token}, {}),
         ({"aws:secretKye": token}, {}),
         ({"vpc": json.dumps({"name": token})}, {}),
+        # What does not go together: the mistake is made of both values.
+        ({"hostedZoneName": "example.com"}, {"domainName": f"{token}.example.org"}),
+        ({}, {"domainName": f"{token}.example.org"}),
         ({"tracingEndpoint": f"https://me:{token}@collector.example.com"}, {}),
         ({"tracingEndpoint": f"https://collector.example.com/v1?key={token}"}, {}),
     ):

@@ -234,7 +234,9 @@ def test_the_components_know_neither_the_application_nor_the_local_stack() -> No
         for node in ast.walk(ast.parse(path.read_text())):
             modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            assert not {module.split(".")[0] for module in modules} & {"service", "local", "tests"}, path.name
+            assert not {module.split(".")[0] for module in modules} & {"service", "settings", "local", "tests"}, (
+                path.name
+            )
 
 
 def test_the_package_exports_what_it_says() -> None:
