@@ -35,8 +35,7 @@ def test_the_program_s_requirements_are_what_it_imports() -> None:
     modules = imported([ROOT / "__main__.py", ROOT / "settings.py", *(ROOT / "components").glob("*.py")])
     distributions = importlib.metadata.packages_distributions()
     needed = {distributions[module][0].lower().replace("_", "-") for module in modules}
-    # pulumi-random stands for what a stack takes when its secrets are made up.
-    assert needed | {"pulumi-random"} == set(pinned("requirements.in"))
+    assert needed == set(pinned("requirements.in"))
 
 
 def test_what_only_the_local_stack_and_the_service_need_is_not_installed_for_a_deployment() -> None:
