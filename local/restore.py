@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from local.providers.aws import ecs
 from local.providers.aws.place import place_in
 from local.providers.aws.real import REAL, Clients, Real
 from local.runner.stack import reveal
@@ -35,6 +36,8 @@ def undo_unfinished(deployment: Mapping[str, Any], endpoint: str) -> list[str]:
         kind = kinds.of(resource)
         if kind is not None and operation["type"] == "creating":
             kind.undo(reveal(resource.get("inputs") or {}))
+        elif resource["type"] == "aws:ecs/service:Service" and operation["type"] == "creating":
+            ecs.undo_creation(reveal(resource.get("inputs") or {}))
         elif operation["type"] in {"deleting", "updating"}:
             put_back([kept for kept in deployment.get("resources") or [] if kept["urn"] == resource["urn"]], endpoint)
         undone.append(str(resource["urn"]))

@@ -17,6 +17,7 @@ from local.providers.aws.place import place_in
 from local.providers.aws.plugin import AwsStandIn
 from local.providers.aws.table import TABLE
 from local.providers.kind import NotReady
+from local.restore import undo_unfinished
 from tests.local.providers.test_standin import check, diff
 
 TOKEN = "aws:ecs/service:Service"
@@ -238,6 +239,15 @@ def test_another_capacity_needs_a_new_deployment(old: Any, new: Any, refused: bo
 def test_triggers_count_with_force_alone(force: bool, changes: bool) -> None:
     old = INPUTS | {"triggers": {"a": "1"}, "forceNewDeployment": force}
     assert diff(AwsStandIn(), TOKEN, old, old | {"triggers": {"a": "2"}}).changes is changes
+
+
+def test_a_service_that_an_interrupted_engine_may_have_made_is_undone() -> None:
+    identity, _ = made()
+    with pytest.raises(ValueError, match="exists already"):
+        made()
+    resource = {"urn": f"urn:pulumi:local::p::{TOKEN}::api", "type": TOKEN, "inputs": INPUTS}
+    undo_unfinished({"pending_operations": [{"type": "creating", "resource": resource}]}, "http://unused")
+    assert made()[0] == identity
 
 
 def test_its_inputs_pass_the_check() -> None:

@@ -2,6 +2,6 @@
 
 from local.providers.aws.ecs.lookup import FUNCTIONS
 from local.providers.aws.ecs.scaling import ScalableTarget
-from local.providers.aws.ecs.service import Service
+from local.providers.aws.ecs.service import Service, undo_creation
 
-__all__ = ["FUNCTIONS", "ScalableTarget", "Service"]
+__all__ = ["FUNCTIONS", "ScalableTarget", "Service", "undo_creation"]

@@ -61,7 +61,7 @@ class Service(ResourceKind):
         with records() as services:
             if arn in services:
                 # What AWS says: InvalidParameterException: Creation of service was not idempotent.
-                raise ValueError(f"the service {inputs['name']!r} exists already in the cluster {cluster!r}")
+                raise ValueError(f"{arn!r} exists already: choose another name")
             record = {"definition": _definition(inputs), "deployments": [], "events": [], "createdAt": now()}
             services[arn] = record
             problem = _deploy(record, None)
@@ -109,6 +109,14 @@ class Service(ResourceKind):
     def _everywhere(self, inputs: Properties) -> Properties:
         tags = dict(self._place.default_tags) | dict(inputs.get("tags") or {})
         return {"region": inputs.get("region") or self._place.region, "tagsAll": tags}
+
+
+def undo_creation(inputs: Properties) -> None:
+    """Takes away what an interrupted engine may have created with these inputs."""
+    with records() as services:
+        for arn, record in list(services.items()):
+            if all(record["definition"].get(key) == inputs.get(key) for key in ("name", "cluster")):
+                del services[arn]
 
 
 def _differs(key: str, old: Properties, inputs: Properties) -> bool:
