@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -73,6 +74,17 @@ def test_the_preview_command_needs_no_account_and_leaves_no_trace(
     # The engine writes into its own copies only.
     for name in ("Pulumi.yaml", f"Pulumi.{stack}.yaml"):
         assert (checkout / name).read_bytes() == (PROJECT_ROOT / name).read_bytes()
+
+
+def test_a_region_has_its_own_number_of_zones(executable: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    engine = Engine(executable, LocalPaths(tmp_path / "local"), config={"availabilityZones": 6}, output=said.append)
+    subnets = of_type(engine.plan("staging"), "aws:ec2/subnet:Subnet").values()
+    assert {subnet["availabilityZone"] for subnet in subnets} == {f"us-east-1{letter}" for letter in "abcdef"}
+    few = {"availabilityZones": 3, "aws:region": "us-west-1"}
+    with pytest.raises(EngineFailed):
+        dataclasses.replace(engine, config=few).preview("staging")
+    assert "us-west-1a, us-west-1b" in "\n".join(said)
 
 
 def test_a_vpc_that_exists_is_used_by_its_name(executable: Path, tmp_path: Path) -> None:
