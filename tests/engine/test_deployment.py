@@ -42,6 +42,17 @@ def test_a_second_up_changes_nothing(deployed_place: Any, figures: Any) -> None:
     assert touched(again.changes) == {}
 
 
+def test_a_rotated_token_outlives_a_refresh_and_the_embedded_aws(place: Any) -> None:
+    name = reveal(place.up().outputs)["tokenParameter"]
+    rotated = {"Name": name, "Value": "rotated-outside-pulumi", "Type": "SecureString", "Overwrite": True}
+    place.cloud.client("ssm").put_parameter(**rotated)
+    place.engine.refresh()
+    place.restart_cloud()
+    assert touched(place.up().changes) == {}
+    found = place.cloud.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]
+    assert found["Value"] == "rotated-outside-pulumi"
+
+
 def test_what_the_state_says_exists_does_exist(deployed_place: Any) -> None:
     place, deployed = deployed_place
     counts = types(deployed.resources)
