@@ -100,7 +100,8 @@ class Engine:
 
         def note(event: automation.EngineEvent) -> None:
             step = event.resource_pre_event.metadata if event.resource_pre_event else None
-            if step is not None:
+            # What a refresh reads before the plan is no part of it.
+            if step is not None and step.op != automation.OpType.REFRESH:
                 name = step.urn.rpartition("::")[2]
                 inputs = dict(step.new.inputs or {}) if step.new else {}
                 steps.append(
