@@ -9,7 +9,7 @@ import pulumi_aws as aws
 
 from components.cluster import CapacityShare, Cluster
 from components.rollout import check_rollout
-from components.service_timeouts import Pace, timeouts
+from components.service_timeouts import Pace, settling_seconds, timeouts
 from components.task_definition import TaskDefinition
 from components.task_network import TaskNetwork
 
@@ -68,5 +68,5 @@ def create_service(
             depends_on=[*cluster.depends_on, *network.rules, *definition.depends_on, *depends_on],
         ),
     )
-    check_rollout(service, cluster_arn=cluster.arn, task_definition=definition.arn, tasks=pace.tasks)
+    check_rollout(service, tasks=pace.tasks, settles_within_seconds=settling_seconds(pace))
     return service

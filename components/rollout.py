@@ -7,6 +7,7 @@ nothing. An update after it finds no difference, calls nothing, and would succee
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -16,9 +17,7 @@ import pulumi_aws as aws
 Found = aws.ecs.GetServiceResult
 Look = Callable[[], Awaitable[Found]]
 
-SETTLES_WITHIN_SECONDS = 300
 LOOKS_EVERY_SECONDS = 15
-"""A count may lag: the scaler raises it a moment after its minimum was raised, and ECS replaces a task that was lost."""
 
 _EVENTS = 3
 
@@ -36,47 +35,53 @@ class Asked:
     tasks: int
 
 
-def check_rollout(
-    service: aws.ecs.Service,
-    *,
-    cluster_arn: pulumi.Input[str],
-    task_definition: pulumi.Input[str],
-    tasks: int,
-) -> pulumi.Output[None]:
-    """Fails the update when the service, after it was deployed or left alone, does not run what was asked for.
+def check_rollout(service: aws.ecs.Service, *, tasks: int, settles_within_seconds: int) -> pulumi.Output[None]:
+    """Fails the update when the service, after it was deployed or left alone, does not run what it was told to.
 
-    A preview says so in a warning: what the update is about to change is no fault yet. It says nothing while the task
-    definition or the service is not known, as with any change that is to be deployed.
+    What it was told is the task definition that stands in the state, so that an update of other things alone
+    (`--target`), an override and a deployment by others that the program ignores are no faults. A count that is too low
+    may lag and has `settles_within_seconds`. A preview warns: what the update is about to change is no fault yet. It
+    says nothing while the service does not exist or its task definition is not known, as with any change to deploy.
     """
 
     async def check(known: list[str]) -> None:
-        cluster, name, definition = known
+        _, cluster, name, definition = known
         asked = Asked(service=name, task_definition=definition, tasks=tasks)
-        options = pulumi.InvokeOptions(parent=service)
 
         async def look() -> Found:
-            found = await aws.ecs.get_service_output(cluster_arn=cluster, service_name=name, opts=options).future()
-            assert found is not None, "every argument is known"
+            arguments = {"clusterArn": cluster, "serviceName": name}
+            options = pulumi.InvokeOptions(parent=service)
+            found = await pulumi.runtime.invoke_async("aws:ecs/getService:getService", arguments, options, typ=Found)
+            assert isinstance(found, Found)
             return found
 
         if pulumi.runtime.is_dry_run():
-            problem = preview_problem(asked, await look())
+            problem = await _seen_in_preview(asked, look)
             if problem is not None:
                 pulumi.log.warn(problem, service)
             return
-        problem = await settled_problem(asked, look)
+        problem = await settled_problem(asked, look, settles_within_seconds)
         if problem is not None:
             raise RolloutError(problem)
 
+    # The id, because it is known only of a service that exists: its automatic name is known before.
     # The program ends only when its outputs have come, and fails with one that fails, whether anything uses it or not.
-    return pulumi.Output.all(cluster_arn, service.name, task_definition).apply(check)
+    return pulumi.Output.all(service.id, service.cluster, service.name, service.task_definition).apply(check)
+
+
+async def _seen_in_preview(asked: Asked, look: Look) -> str | None:
+    try:
+        return preview_problem(asked, await look())
+    except Exception as error:
+        # Such as a service that was deleted by hand: a preview that ends here would hide what the update does about it.
+        return f"ECS could not be asked what the service {asked.service!r} runs: {error}"
 
 
 async def settled_problem(
-    asked: Asked, look: Look, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    asked: Asked, look: Look, within_seconds: int, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> str | None:
     """What is wrong and stays wrong. Only a count that is too low is given time; a wrong revision does not mend itself."""
-    for _ in range(SETTLES_WITHIN_SECONDS // LOOKS_EVERY_SECONDS):
+    for _ in range(math.ceil(within_seconds / LOOKS_EVERY_SECONDS)):
         found = await look()
         problem = rollout_problem(asked, found)
         primary = _primary(found)
@@ -96,15 +101,22 @@ def rollout_problem(asked: Asked, found: Found) -> str | None:
     """What is wrong, what runs, what ECS said of it last, and what to do; None when all is well.
 
     The primary deployment is what ECS works towards. A rollback makes the revision before the primary one; a first
-    deployment that failed stays primary, without tasks.
+    deployment that failed stays primary, without tasks. Deployments by CodeDeploy or an external controller are theirs.
     https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html
     """
+    if any(controller.type != "ECS" for controller in found.deployment_controllers or ()):
+        return None
     primary = _primary(found)
     if primary is None:
-        return _message(asked, found, f"it has no deployment; its status is {found.status}", "run pulumi up --refresh")
+        return _message(
+            asked,
+            found,
+            f"it has no deployment; its status is {found.status}",
+            "run pulumi up, which refreshes first",
+        )
     if primary.task_definition != asked.task_definition:
         what = f"it runs {_revision(primary.task_definition)}: the deployment of what was asked failed or was undone"
-        return _message(asked, found, what, "correct the cause, then run pulumi up --refresh, which deploys again")
+        return _message(asked, found, what, "correct the cause; an update that refreshes first deploys again")
     if primary.running_count < asked.tasks:
         what = (
             f"{primary.running_count} of its tasks run and {primary.pending_count} start, "
@@ -120,7 +132,7 @@ def rollout_problem(asked: Asked, found: Found) -> str | None:
 
 
 def _primary(found: Found) -> aws.ecs.outputs.GetServiceDeploymentResult | None:
-    return next((deployment for deployment in found.deployments if deployment.status == "PRIMARY"), None)
+    return next((deployment for deployment in found.deployments or () if deployment.status == "PRIMARY"), None)
 
 
 def _message(asked: Asked, found: Found, what: str, remedy: str) -> str:
@@ -128,7 +140,7 @@ def _message(asked: Asked, found: Found, what: str, remedy: str) -> str:
     lines = [
         f"ECS service {asked.service!r} does not run what was asked for: {what}",
         f"  asked: {_revision(asked.task_definition)}, at least {tasks}",
-        *(f"  event: {event.created_at} {event.message}" for event in found.events[:_EVENTS]),
+        *(f"  event: {event.created_at} {event.message}" for event in (found.events or ())[:_EVENTS]),
         f"  remedy: {remedy}",
     ]
     return "\n".join(lines)

@@ -14,6 +14,9 @@ BREAKER_SECONDS = 18 * 60
 """What a circuit breaker was seen to take where three attempts should have been quicker: ECS waits longer and longer
 between attempts (pulumi/pulumi-awsx#1848)."""
 
+SCALER_SECONDS = 120
+"""From a scalable target with new bounds to a service with a new count."""
+
 FEWEST_SECONDS = 20 * 60
 """The provider's own bound, for what nobody has thought of."""
 
@@ -72,6 +75,12 @@ def timeouts(pace: Pace) -> pulumi.CustomTimeouts:
         update=_minutes(failing + pace._waves * (start + stop) + stop),
         delete=_minutes(START_SECONDS + stop),
     )
+
+
+def settling_seconds(pace: Pace) -> int:
+    """How long the number of tasks may lag behind what was asked: the scaler raises it a while after its minimum was
+    raised, or ECS has just lost a task, and a task has to start."""
+    return SCALER_SECONDS + START_SECONDS + pace.healthy_seconds
 
 
 def _minutes(seconds: int) -> str:

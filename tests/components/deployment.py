@@ -198,7 +198,7 @@ class _Cloud(mocks.Mocks):
         services = self._deployment.all("aws:ecs/service:Service")
         named = [s.inputs for s in services if cloud.physical_name(s.name, s.inputs) == physical_name]
         # Two components of one name have one physical name here, where AWS's differ.
-        return max(named, key=lambda inputs: int(inputs["desiredCount"]))
+        return max(named, key=lambda inputs: int(inputs["desiredCount"]), default={})
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         if not args.custom:

@@ -3,13 +3,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import grpc
 import pulumi
 import pulumi_aws as aws
 import pytest
 
 from components.rollout import (
     LOOKS_EVERY_SECONDS,
-    SETTLES_WITHIN_SECONDS,
     Asked,
     Found,
     RolloutError,
@@ -65,7 +65,7 @@ def settled(*answers: Found) -> tuple[str | None, float]:
         nonlocal slept
         slept += seconds
 
-    return asyncio.run(settled_problem(ASKED, look, sleep=sleep)), slept
+    return asyncio.run(settled_problem(ASKED, look, 100, sleep=sleep)), slept
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,19 @@ def test_tasks_of_the_revision_before_do_not_count() -> None:
     assert "1 of its tasks run" in str(rollout_problem(ASKED, both))
 
 
+@pytest.mark.parametrize("controller", ["CODE_DEPLOY", "EXTERNAL"])
+def test_deployments_by_others_are_not_judged(controller: str) -> None:
+    answer = Found(  # type: ignore[no-untyped-call]
+        cluster_arn="c",
+        deployments=[],
+        deployment_controllers=[aws.ecs.outputs.GetServiceDeploymentControllerResult(type=controller)],
+        desired_count=2,
+        events=[],
+        status="ACTIVE",
+    )
+    assert rollout_problem(ASKED, answer) is None
+
+
 def test_a_service_that_needs_no_task_needs_the_right_revision_alone() -> None:
     from_nought = Asked(service="worker", task_definition=NEW, tasks=0)
     assert rollout_problem(from_nought, found(running=0, desired=0)) is None
@@ -122,7 +135,7 @@ def test_the_message_tells_what_was_asked_what_runs_the_last_events_and_what_to_
     message = str(rollout_problem(ASKED, found(OLD, running=2, events=events)))
     assert "'api'" in message and "app-api:8, at least 2 tasks" in message
     assert "rolled back" in message and "started 1 task" in message and "long ago" not in message
-    assert "pulumi up --refresh" in message
+    assert "an update that refreshes first deploys again" in message
     first = str(rollout_problem(ASKED, found(running=0)))
     assert "aws ecs update-service --cluster" in first and "--force-new-deployment --desired-count 2" in first
 
@@ -134,7 +147,7 @@ def test_a_count_that_lags_is_given_time_and_no_more() -> None:
     )
     problem, slept = settled(found(running=1))
     assert problem is not None
-    assert slept == SETTLES_WITHIN_SECONDS
+    assert slept == 7 * LOOKS_EVERY_SECONDS
 
 
 def test_a_wrong_revision_is_given_none() -> None:
@@ -174,12 +187,31 @@ def test_a_preview_warns_and_does_not_fail(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(pulumi.log, "warn", lambda message, resource: told.append(message))
 
     def program() -> None:
-        service = aws.ecs.Service("api", name="api", task_definition=NEW, desired_count=2)
-        check_rollout(service, cluster_arn="arn:aws:ecs:eu-west-1:123456789012:cluster/c", task_definition=NEW, tasks=2)
+        # What the SDK makes of a service that exists and that the update leaves as it is: everything is known.
+        service: Any = pulumi.ComponentResource("test:index:Service", "api")
+        for key, value in (("id", "arn"), ("name", "api"), ("cluster", "c"), ("task_definition", NEW)):
+            setattr(service, key, pulumi.Output.from_input(value))
+        check_rollout(service, tasks=2, settles_within_seconds=0)
 
     deploy(program, preview=True, ecs=lambda _: cloud.ecs_service(OLD, running=2, desired=2))
     [message] = told
     assert "it runs app-api:7" in message
     told.clear()
-    deploy(program, preview=True)
+    deploy(program, preview=True, ecs=lambda _: cloud.ecs_service(NEW, running=2, desired=2))
     assert not told
+    deploy(program, preview=True, ecs=_no_such_service)
+    [message] = told
+    assert "could not be asked" in message and "no matching ECS Service found" in message
+
+
+class _Missing(grpc.RpcError):  # type: ignore[misc]
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return "no matching ECS Service found"
+
+
+def _no_such_service(service: dict[str, Any]) -> dict[str, Any]:
+    # What the engine makes of a provider's error.
+    raise _Missing

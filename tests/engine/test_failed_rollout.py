@@ -15,7 +15,7 @@ SERVICE = "aws:ecs/service:Service"
 @pytest.fixture(autouse=True)
 def no_wait_for_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
     # What lags on AWS is there at once here.
-    monkeypatch.setattr("components.rollout.SETTLES_WITHIN_SECONDS", 0)
+    monkeypatch.setattr("components.ecs_service.settling_seconds", lambda pace: 0)
 
 
 def fail(place: Any, **reasons: str) -> None:
