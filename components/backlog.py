@@ -25,12 +25,13 @@ task count, just as with FILL. A missing `inflight` beside a `visible` counts as
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
 """
 
-_HELD = "IF(visible > 0, inflight, 1)"
+_HELD = "IF(visible > 0, 0 * visible + inflight, 1)"
 """Messages in work while messages wait: below 1 nobody takes them. The newest of SQS alone, or no point.
 
 Not by the task count: the documentation does not say that Container Insights publishes nought for a service that has no
 task, and a comparison with a metric that has no point has none. Not by `visible` alone: that would add tasks to a busy
-service up to its maximum.
+service up to its maximum. No report of messages in work means none (see `_BACKLOG`), and `0 * visible` makes a nought of
+it: the documentation says that IF does so for a metric as its condition, and not that it does for a comparison.
 """
 
 _WAKE_COOLDOWN = 300

@@ -29,9 +29,9 @@ class MetricMath:
     What an expression yields where a metric has no point, by AWS's documentation: arithmetic and a comparison of two
     metrics take the missing one for nought as long as the other has a point; a division by nought has no point; a
     comparison with a number has none either; `IF` has none where its condition has none, and nought where its condition
-    holds and the value has none. So a metric that is a minute late can make the newest point too low, without any
-    FILL, and an alarm that waits for three points in a row then waits for ever: an expression has to have no point
-    until all that it needs is there.
+    holds and the value has none, which is said of a metric as the condition and not of a comparison. So a metric that is
+    a minute late can make the newest point too low, without any FILL, and an alarm that waits for three points in a row
+    then waits for ever: an expression has to have no point until all that it needs is there.
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
     """
 

@@ -126,16 +126,16 @@ def requests_or_none(load_balancer: pulumi.Input[str], target_group: pulumi.Inpu
     The documentation is of two minds about a minute without a request: `RequestCountPerTarget` is "always reported",
     and "if there are no requests ... the metric is not reported" (one page says both). If it is not, tracking it alone
     never takes tasks away: "it does not interpret insufficient data as low utilization", and all policies that may
-    take away must agree to it. `HealthyHostCount` is reported as long as there are health checks, and `IF` is nought
-    where its condition holds and the value is missing: right either way, without a FILL, and without a point while the
-    load balancer's metrics are late altogether.
+    take away must agree to it. `HealthyHostCount` is reported as long as there are health checks, and `0 * hosts`
+    makes a nought of requests that are missing beside it, as `IF` by itself may or may not: right either way, without a
+    FILL, and without a point while the load balancer's metrics are late altogether.
     https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-autoscaling-targettracking.html
     """
     dimensions = {"LoadBalancer": load_balancer, "TargetGroup": target_group}
     return MetricMath(
         name="load",
-        expression="IF(hosts > 0, requests)",
+        expression="IF(hosts > 0, 0 * hosts + requests)",
         metrics={
             "hosts": Metric(namespace="AWS/ApplicationELB", name="HealthyHostCount", dimensions=dimensions),
             # Its Sum is the average over the targets, and its only valid statistic.

@@ -27,12 +27,25 @@ _OPERATORS: dict[type[ast.AST], Callable[[float, float], float]] = {
 }
 
 
-def evaluate(expression: str, metrics: Mapping[str, Series], *, counts_as_nought: bool = True) -> list[float | None]:
+@dataclass(frozen=True)
+class Rules:
+    """How a missing point is read: as nought beside another one, and as the value of an IF whose condition holds."""
+
+    beside: bool = True
+    in_if: bool = True
+
+
+DOCUMENTED = Rules()
+
+
+def evaluate(
+    expression: str, metrics: Mapping[str, Series], *, counts_as_nought: Rules = DOCUMENTED
+) -> list[float | None]:
     """What the expression yields, minute by minute.
 
-    Of two metrics of which one has no point, arithmetic and comparisons take the missing one for nought, as documented.
-    `counts_as_nought=False` leaves such a minute out, as is often believed: an expression that is worth deploying is
-    right under either.
+    Of two metrics of which one has no point, arithmetic and comparisons take the missing one for nought, as documented,
+    and so does an IF, which is documented of a metric as its condition alone. Other rules leave such a minute out, as is
+    often believed: an expression that is worth deploying is right under them, too.
     """
     length = max(len(series) for series in metrics.values())
     return [
@@ -42,13 +55,13 @@ def evaluate(expression: str, metrics: Mapping[str, Series], *, counts_as_nought
 
 
 @functools.lru_cache(maxsize=10_000)
-def _point(expression: str, values: tuple[tuple[str, float | None], ...], nought: bool) -> float | None:
+def _point(expression: str, values: tuple[tuple[str, float | None], ...], nought: Rules) -> float | None:
     # The grammar is Python's, apart from one word.
     tree = ast.parse(expression.replace(" AND ", " and "), mode="eval")
     return _value(tree.body, dict(values), nought)
 
 
-def _value(node: ast.expr, point: Mapping[str, float | None], nought: bool) -> float | None:
+def _value(node: ast.expr, point: Mapping[str, float | None], nought: Rules) -> float | None:
     if isinstance(node, ast.Constant):
         assert isinstance(node.value, int | float)
         return float(node.value)
@@ -69,14 +82,14 @@ def _binary(
     kind: ast.AST,
     sides: Sequence[ast.expr],
     point: Mapping[str, float | None],
-    nought: bool,
+    nought: Rules,
 ) -> float | None:
     left, right = (_value(side, point, nought) for side in sides)
     if left is None and right is None:
         return None
     if left is None or right is None:
         # A number has a value in each minute of the metric beside it, and in no other.
-        if not nought or any(isinstance(side, ast.Constant) for side in sides):
+        if not nought.beside or any(isinstance(side, ast.Constant) for side in sides):
             return None
         left, right = left or 0.0, right or 0.0
     try:
@@ -85,7 +98,7 @@ def _binary(
         return None
 
 
-def _call(name: str, arguments: list[ast.expr], point: Mapping[str, float | None], nought: bool) -> float | None:
+def _call(name: str, arguments: list[ast.expr], point: Mapping[str, float | None], nought: Rules) -> float | None:
     values = [_value(argument, point, nought) for argument in arguments]
     if name == "FILL":
         return values[1] if values[0] is None else values[0]
@@ -93,7 +106,7 @@ def _call(name: str, arguments: list[ast.expr], point: Mapping[str, float | None
     if values[0] is None:
         return None
     if values[0]:
-        return 0.0 if values[1] is None else values[1]
+        return 0.0 if values[1] is None and nought.in_if else values[1]
     return values[2] if len(values) > 2 else None
 
 

@@ -9,7 +9,7 @@ from components import ArgumentError, BacklogScaling, Queue
 from settings import Settings
 from tests.components.autoscaling import StepPolicy, TrackingPolicy, policies_of, simulate
 from tests.components.deployment import Deployment, deploy, deploy_twice
-from tests.components.metric_math import Alarm, Series, evaluate
+from tests.components.metric_math import Alarm, Rules, Series, evaluate
 from tests.components.test_worker_service import worker
 
 
@@ -87,14 +87,16 @@ _POINTS = [
 ]
 
 
-@pytest.mark.parametrize("counts_as_nought", [True, False], ids=["documented", "left-out"])
+@pytest.mark.parametrize(
+    "counts_as_nought", [Rules(beside, in_if) for beside in (True, False) for in_if in (True, False)]
+)
 @pytest.mark.parametrize(("point", "backlog", "held"), [row[1:] for row in _POINTS], ids=[row[0] for row in _POINTS])
 def test_what_the_expressions_yield(
     from_nought: Deployment,
     point: tuple[float | None, ...],
     backlog: float | None,
     held: float | None,
-    counts_as_nought: bool,
+    counts_as_nought: Rules,
 ) -> None:
     metrics = {name: [value] for name, value in zip(("visible", "inflight", "running"), point, strict=True)}
     tracking, wake = policies_of(from_nought)
@@ -102,11 +104,12 @@ def test_what_the_expressions_yield(
     assert evaluate(wake.expression, metrics, counts_as_nought=counts_as_nought) == [held]
 
 
-def test_no_report_of_messages_in_work_is_none_in_work(from_nought: Deployment) -> None:
+@pytest.mark.parametrize("in_if", [True, False])
+def test_no_report_of_messages_in_work_is_none_in_work(from_nought: Deployment, in_if: bool) -> None:
     metrics: dict[str, Series] = {"visible": [600], "inflight": [None], "running": [2]}
     tracking, wake = policies_of(from_nought)
-    assert evaluate(tracking.expression, metrics) == [300]
-    assert evaluate(wake.expression, metrics) == [0]
+    assert evaluate(tracking.expression, metrics, counts_as_nought=Rules(in_if=in_if)) == [300]
+    assert evaluate(wake.expression, metrics, counts_as_nought=Rules(in_if=in_if)) == [0]
 
 
 @pytest.mark.parametrize("late", [1, 2])

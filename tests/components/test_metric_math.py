@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from components.metric_math import Metric, MetricMath
-from tests.components.metric_math import Alarm, Series, evaluate
+from tests.components.metric_math import Alarm, Rules, Series, evaluate
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_metric_math_yields_what_the_documentation_says(
 
 def test_missing_points_can_be_left_out_instead() -> None:
     metrics: dict[str, Series] = {"m1": [6, None, 6], "m2": [3, 3, None]}
-    assert evaluate("m1 / m2", metrics, counts_as_nought=False) == [2, None, None]
+    assert evaluate("m1 / m2", metrics, counts_as_nought=Rules(beside=False)) == [2, None, None]
 
 
 @pytest.mark.parametrize(

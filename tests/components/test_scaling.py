@@ -10,7 +10,7 @@ from components import ArgumentError, Scaling
 from tests.components import parts
 from tests.components.autoscaling import Policy, TrackingPolicy, World, changes, policies_of, simulate
 from tests.components.deployment import Deployment, deploy, deploy_twice
-from tests.components.metric_math import evaluate
+from tests.components.metric_math import DOCUMENTED, Rules, evaluate
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +79,14 @@ _POINTS = [
 ]
 
 
-@pytest.mark.parametrize("counts_as_nought", [True, False], ids=["documented", "left-out"])
+@pytest.mark.parametrize(
+    "counts_as_nought",
+    [DOCUMENTED, Rules(beside=False), Rules(in_if=False)],
+    ids=["documented", "left-out", "not-in-if"],
+)
 @pytest.mark.parametrize(("point", "load"), [row[1:] for row in _POINTS], ids=[row[0] for row in _POINTS])
 def test_what_the_expression_yields(
-    scaled: Deployment, point: tuple[float | None, ...], load: float | None, counts_as_nought: bool
+    scaled: Deployment, point: tuple[float | None, ...], load: float | None, counts_as_nought: Rules
 ) -> None:
     idle = _policies(scaled)["api-idle"]
     metrics = {name: [value] for name, value in zip(("hosts", "requests"), point, strict=True)}
