@@ -46,7 +46,9 @@ class Component(pulumi.ComponentResource):
         self._overrides = overrides or {}
         self._made: dict[str, set[tuple[str, str]]] = {}
         parent = opts.parent if opts is not None else None
-        self._lineage = (*getattr(parent, "_lineage", ()), type(self).__name__)
+        # As in a URN, the types of the parents are a part of what a child is called.
+        outer = getattr(parent, "_lineage", None) or ((parent.pulumi_resource_type,) if parent is not None else ())
+        self._lineage: tuple[str, ...] = (*outer, type(self).__name__)
         self._raise(override_mistakes(self._overrides, self.children) if self.children is not None else ())
         own = pulumi.ResourceOptions(transformations=[self._register])
         super().__init__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import inspect
 import re
+import sys
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -53,9 +54,10 @@ def unknown_child(child: str, children: Mapping[str, Any]) -> Mistake:
 
 
 def property_mistakes(child: str, changes: Mapping[str, Any], resource: type) -> Iterator[Mistake]:
-    """What is wrong with the properties that an override sets, nested ones too, by the signature of the SDK's class."""
-    hints = _hints(getattr(resource, "_internal_init", None) or vars(resource)["__init__"])
-    known = {name: hint for name, hint in hints.items() if name not in ("resource_name", "opts", "return")}
+    """What is wrong with the properties that an override sets, nested ones too, by the SDK's class of its arguments."""
+    # Each resource's arguments have a class of their own beside it: ServiceArgs for Service.
+    arguments = getattr(sys.modules[resource.__module__], f"{resource.__name__}Args")
+    known = {name: hint for name, hint in _hints(arguments.__init__).items() if name != "return"}
     yield from _nested_mistakes(f"overrides[{child!r}]", changes, known, resource.__name__)
 
 

@@ -76,3 +76,17 @@ def test_every_component_has_a_type_token_of_its_own() -> None:
     own = {resource.type for resource in deployment.resources if not resource.options.custom}
     assert {"ecs-file-ingest:index:ApiService", "ecs-file-ingest:index:TaskDefinition"} <= own
     assert all(token.startswith("ecs-file-ingest:index:") for token in own)
+
+
+def test_components_under_parents_of_different_types_may_share_names() -> None:
+    def program() -> None:
+        first, second = (pulumi.ComponentResource(f"test:index:{kind}", "outer") for kind in ("First", "Second"))
+        Queue("jobs", opts=pulumi.ResourceOptions(parent=first))
+        Queue("jobs-dead-letters", opts=pulumi.ResourceOptions(parent=second))
+
+    assert deploy(program).names(":Queue") == [
+        "jobs",
+        "jobs-dead-letters",
+        "jobs-dead-letters",
+        "jobs-dead-letters-dead-letters",
+    ]
