@@ -74,7 +74,7 @@ class ApiService(Component):
         **container: Unpack[ContainerArguments],
     ) -> None:
         task = Task(image=image, size=size, **container)
-        task.check(f"ApiService {name!r}")
+        task.check(f"ApiService {name!r}", port)
         super().__init__(name, overrides=overrides, opts=opts)
         self.url: pulumi.Output[str] | None = None
         if enabled:
@@ -93,7 +93,9 @@ class ApiService(Component):
             self.service = self._service(cluster, task, scaling, port, deregistration_delay_seconds)
             self._scale(cluster, scaling)
             self.url = self.load_balancer.url
-        self.finish({"url": self.url} if self.url is not None else {})
+            self.finish({"url": self.url})
+        else:
+            self.register_outputs({})
 
     def _service(
         self, cluster: Cluster, task: Task, scaling: Scaling, port: int, deregistration_delay_seconds: int

@@ -133,13 +133,25 @@ def checked(constructor: Callable[_P, None]) -> Callable[_P, None]:
         arguments = dict(signature.bind(*args, **kwargs).arguments)
         arguments |= arguments.pop(others, {})
         itself, name = args[0], arguments.get("name")
-        mistakes = list(argument_mistakes(constructor, arguments))
+        mistakes = [*_unknown(constructor, arguments), *argument_mistakes(constructor, arguments)]
         if mistakes:
             label = f"{type(itself).__name__} {name!r}" if isinstance(name, str) else type(itself).__name__
             raise ArgumentError(label, *mistakes)
         constructor(*args, **kwargs)
 
     return check_and_construct
+
+
+def _unknown(constructor: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Arguments that no annotation knows, which only an unpacked TypedDict lets through."""
+    known = {*argument_types(constructor), *inspect.signature(constructor).parameters}
+    for name in sorted(arguments.keys() - known):
+        yield Mistake(
+            name=name,
+            value="an argument that is not known",
+            allowed="the arguments that the documentation names",
+            remedy=did_you_mean(name, argument_types(constructor)),
+        )
 
 
 def check_fields(instance: Any) -> None:
@@ -210,7 +222,7 @@ def _type_mistakes(name: str, value: Any, hint: Any, rules: Sequence[Rule]) -> I
         words = next((rule for rule in rules if isinstance(rule, Described)), None)
         allowed = words.allowed if words else describe(hint)
         remedy = words.remedy if words else _type_remedy(value, hint)
-        yield Mistake(name=name, value=_shown(value), allowed=allowed, remedy=remedy)
+        yield Mistake(name=name, value=_shown(value, hint), allowed=allowed, remedy=remedy)
         return
     origin, inner = get_origin(hint), get_args(hint)
     if origin is not None and _subclass(origin, Mapping):
@@ -233,7 +245,8 @@ def _union_mistakes(name: str, value: Any, members: Sequence[Any], rules: Sequen
     optional = [type(None)] if type(None) in bare and type(None) not in plain else []
     allowed = words.allowed if words else " or ".join(map(describe, [*plain, *optional]))
     remedy = words.remedy if words else _type_remedy(value, plain[0])
-    yield Mistake(name=name, value=_shown(value), allowed=allowed, remedy=remedy)
+    hidden = any(map(_holds_secrets, members))
+    yield Mistake(name=name, value=HIDDEN if hidden else _shown(value), allowed=allowed, remedy=remedy)
 
 
 def _is_a(value: Any, hint: Any) -> bool:
@@ -300,7 +313,8 @@ def describe(hint: Any) -> str:
 
 
 def _with_article(noun: str) -> str:
-    return f"an {noun}" if noun[0] in "AEIOUaeiou" else f"a {noun}"
+    # By the sound: a Use, an Https.
+    return f"an {noun}" if noun[0] in "AEIOaeio" or noun.startswith("Http") else f"a {noun}"
 
 
 def _type_remedy(value: Any, hint: Any) -> str:
@@ -316,7 +330,15 @@ def _type_remedy(value: Any, hint: Any) -> str:
     return f"give {describe(hint)}"
 
 
-def _shown(value: Any) -> str:
+def _holds_secrets(hint: Any) -> bool:
+    """Whether a value of this type may hold a secret somewhere: it is not shown when its own type is wrong."""
+    plain, rules = _unwrapped(hint)
+    return any(isinstance(rule, Hidden) for rule in rules) or any(map(_holds_secrets, get_args(plain)))
+
+
+def _shown(value: Any, hint: Any = None) -> str:
+    if _holds_secrets(hint):
+        return HIDDEN
     if value is None or isinstance(value, bool | int | float | str | bytes | list | tuple | dict | set):
         return repr(value)
     # The representation of anything else may be pages long, or hold what must not be shown.

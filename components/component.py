@@ -49,6 +49,8 @@ class Component(pulumi.ComponentResource):
         # As in a URN, the types of the parents are a part of what a child is called.
         outer = getattr(parent, "_lineage", None) or ((parent.pulumi_resource_type,) if parent is not None else ())
         self._lineage: tuple[str, ...] = (*outer, type(self).__name__)
+        self._is_part = isinstance(parent, Component) and parent.name == name
+        claim(self._lineage, name, self)
         self._raise(override_mistakes(self._overrides, self.children) if self.children is not None else ())
         own = pulumi.ResourceOptions(transformations=[self._register])
         super().__init__(
@@ -64,9 +66,8 @@ class Component(pulumi.ComponentResource):
         return pulumi.ResourceOptions(parent=self, **options)
 
     def finish(self, outputs: Mapping[str, pulumi.Input[Any]]) -> None:
-        """Registers the outputs. Raises ArgumentError for an override of a child that does not exist."""
-        if self.children is None:
-            self._raise(unknown_child(child, self._made) for child in sorted(set(self._overrides) - set(self._made)))
+        """Registers the outputs. Raises ArgumentError for an override of a child that was not made."""
+        self._raise(unknown_child(child, self._made) for child in sorted(set(self._overrides) - set(self._made)))
         self.register_outputs(dict(outputs))
 
     def _register(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
@@ -74,7 +75,7 @@ class Component(pulumi.ComponentResource):
             return None
         parent = args.opts.parent if args.opts is not None else None
         if parent is self:
-            claim((*self._lineage, args.type_), args.name, f"{type(self).__name__} {self.name!r}")
+            claim((*self._lineage, args.type_), args.name, self)
         child = child_of(self.name, args.name, args.type_)
         made = self._made.setdefault(child, set())
         made.add((args.type_, args.name))
@@ -88,16 +89,21 @@ class Component(pulumi.ComponentResource):
             self._raise(property_mistakes(child, changes, type(args.resource)))
         return pulumi.ResourceTransformationResult(props=merged(args.props, changes), opts=args.opts)
 
+    @property
+    def label(self) -> str:
+        """What messages call it: `Queue 'jobs'`, and the parts of a component by its own name."""
+        return f"{self._lineage[-2] if len(self._lineage) > 1 and self._is_part else type(self).__name__} {self.name!r}"
+
     def _raise(self, mistakes: Any) -> None:
         found = tuple(mistakes)
         if found:
             raise ArgumentError(f"{type(self).__name__} {self.name!r}", *found)
 
 
-_claims: WeakKeyDictionary[pulumi.Resource, dict[tuple[tuple[str, ...], str], str]] = WeakKeyDictionary()
+_claims: WeakKeyDictionary[pulumi.Resource, dict[tuple[tuple[str, ...], str], Component]] = WeakKeyDictionary()
 
 
-def claim(kind: tuple[str, ...], name: str, owner: str) -> None:
+def claim(kind: tuple[str, ...], name: str, owner: Component) -> None:
     """Notes that `owner` has the `name` among its `kind`. Raises ArgumentError when another one has it already.
 
     Two components may come to one name from different ones of their own (`Queue("jobs")` has a queue `jobs-dead-letters`,
@@ -107,12 +113,12 @@ def claim(kind: tuple[str, ...], name: str, owner: str) -> None:
     if root is None:
         return
     first = _claims.setdefault(root, {}).setdefault((kind, name), owner)
-    if first != owner:
+    if first is not owner:
         raise ArgumentError(
-            owner,
+            owner.label,
             Mistake(
                 name="name",
-                value=f"the {kind[-1]} {name!r} belongs to {first} already",
+                value=f"the {kind[-1]} {name!r} belongs to {first.label} already",
                 allowed="a name of its own for each component and its children",
                 remedy="choose another name for one of the two",
             ),

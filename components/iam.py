@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -13,12 +13,15 @@ from components.place import Place
 
 _VERSION = "2012-10-17"
 
-Conditions = Mapping[str, Mapping[str, pulumi.Input[str]]]
+Conditions = Mapping[str, Mapping[str, pulumi.Input[str] | Sequence[pulumi.Input[str]]]]
 """Condition operators, as in a policy document: `{"StringEquals": {"aws:SourceAccount": account}}`."""
 
 
 Action = Annotated[
-    str, Matching(r"[a-z0-9-]+:[A-Za-z0-9]+\*?", "a service and one of its actions", "write it as 's3:GetObject'")
+    str,
+    Matching(
+        r"[a-z0-9-]+:(?=.*[A-Za-z])[A-Za-z0-9*?]+", "a service and one of its actions", "write it as 's3:GetObject'"
+    ),
 ]
 
 _AT_LEAST_ONE = Valid(lambda items: None if items else "at least one", "say which, or leave the statement out")

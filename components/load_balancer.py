@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -38,7 +37,7 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-
 UrlPath = Annotated[str, Matching(r"/[!-~]{0,1023}", "a path of up to 1,024 characters", "write it as '/healthcheck'")]
 """A path of requests. https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html"""
 
-DOMAIN = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
+DOMAIN = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?:[a-z]{2,63}|xn--[a-z0-9-]{1,59})"
 CERTIFICATE = r"arn:aws[a-z-]*:acm:([a-z0-9-]+):\d{12}:certificate/[0-9a-f-]+"
 
 Domain = Annotated[str, Matching(f"|{DOMAIN}", "a lower-case domain name", "write it as 'files.example.com'")]
@@ -229,6 +228,7 @@ class LoadBalancer(Component):
         return http, secure
 
     def _given_certificate(self, https: Https) -> pulumi.Output[str]:
+        # Told as late as this only where the region or the certificate is no plain value.
         # ACM is regional, and a listener takes a certificate of its own region alone.
         # https://docs.aws.amazon.com/acm/latest/userguide/acm-regions.html
         return pulumi.Output.all(https.certificate_arn, Place.of(self).region).apply(
@@ -292,8 +292,7 @@ def _present(value: str | None) -> str:
 
 
 def _in_region(name: str, certificate_arn: str, region: str) -> str:
-    match = re.fullmatch(CERTIFICATE, certificate_arn)
-    if match is None or match[1] == region:
+    if certificate_arn.split(":")[2:4] == ["acm", region]:
         return certificate_arn
     raise ArgumentError(
         f"LoadBalancer {name!r}",

@@ -7,20 +7,28 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import pulumi
 
+from components.arguments import HIDDEN, Described, Hidden
 from components.errors import Mistake, did_you_mean
 
-Overrides = Mapping[str, Mapping[str, Any]]
+Overrides = Mapping[
+    str,
+    Annotated[
+        Mapping[str, Any],
+        Described("a mapping of properties to values", "write it as {'service': {'desired_count': 2}}"),
+        Hidden(),
+    ],
+]
 """Properties to set on single children, by child: `{"service": {"enable_execute_command": True}}`.
 
 A child is called by what follows the component's name in its own (`api-task-role` of `api`: `task-role`); the child
 that bears the component's own name is called by its type (`service`, `queue`, `file-system`), one with another name by
 that. Properties are spelt as in `pulumi_aws`. What an override sets wins over what the component sets: a mapping is
-merged into the component's (`{"target-group": {"health_check": {"matcher": "200-299"}}}` leaves path and interval), a
+merged into the component's (`{"tg": {"health_check": {"matcher": "200-299"}}}` leaves path and interval), a
 list is replaced whole, and None takes a property away. A child or a property that does not exist is an error. For
 resource options, use Pulumi's own `transforms`.
 """
@@ -90,13 +98,46 @@ def _nested_mistakes(where: str, changes: Any, known: Mapping[str, Any], kind: s
             )
             continue
         nested = _input_type(known[key])
-        if nested is None:
+        problem = _value_problem(value, known[key], nested)
+        if problem is not None:
+            yield Mistake(
+                name=f"{where}[{key!r}]",
+                # It may be a secret.
+                value=HIDDEN if isinstance(value, str) else repr(value),
+                allowed=problem,
+                remedy="give a value of this type",
+            )
+        if nested is None or problem is not None:
             continue
         items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         for item in items:
             if isinstance(item, Mapping):
                 inner = {name: hint for name, hint in _hints(nested.__init__).items() if name != "return"}
                 yield from _nested_mistakes(f"{where}[{key!r}]", item, inner, nested.__name__.removesuffix("Args"))
+
+
+def _value_problem(value: Any, hint: Any, nested: Any) -> str | None:
+    """What a plain value would have to be; None for one that will do, and for one that comes later.
+
+    Only what no provider takes: it makes a number of "3", and text of 3.
+    """
+    if value is None or isinstance(value, pulumi.Output | Awaitable):
+        return None
+    kinds = {typing.get_origin(member) or member for member in typing.get_args(hint)} - {type(None)}
+    if isinstance(value, str) and str in kinds:
+        return None
+    if nested is not None:
+        fits = isinstance(value, Mapping | Sequence | nested) and not isinstance(value, str)
+        return None if fits else f"the properties of {nested.__name__.removesuffix('Args')}"
+    if isinstance(value, str):
+        numbers = kinds & {int, float} and not re.fullmatch(r"-?\d+(\.\d+)?", value)
+        switches = bool in kinds and value not in ("true", "false")
+        lists = kinds & {Sequence, Mapping}
+        words = {"a number": numbers, "True or False": switches, "a list or a mapping": lists}
+        return next((allowed for allowed, wrong in words.items() if wrong), None)
+    if isinstance(value, Mapping | list | tuple):
+        return None if kinds & {Sequence, Mapping, Any} else "a plain value"
+    return None
 
 
 def _input_type(hint: Any) -> Any:

@@ -19,6 +19,9 @@ _CustomizedMetric = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigur
 Tracking = aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationArgs
 Steps = aws.appautoscaling.PolicyStepScalingPolicyConfigurationArgs
 
+MOST_TASKS = 5_000
+"""Tasks of a service. https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html"""
+
 SCALE_OUT_COOLDOWN = 60
 SCALE_IN_COOLDOWN = 180
 """Seconds. Quick to add and slow to take away: a task too many costs little, one too few costs requests."""
@@ -155,12 +158,12 @@ def check_bounds(kind: str, minimum: int, maximum: int, *, lowest: int) -> None:
 
 def bounds_mistake(name: str, minimum: int, maximum: int, *, lowest: int) -> Mistake | None:
     """What is wrong with a pair of bounds on the number of tasks."""
-    if lowest <= minimum <= maximum and maximum >= 1:
+    if lowest <= minimum <= maximum and 1 <= maximum <= MOST_TASKS:
         return None
-    nearest = max(minimum, lowest)
+    nearest = min(max(minimum, lowest), MOST_TASKS)
     return Mistake(
         name=name,
         value=f"min {minimum}, max {maximum}",
-        allowed=f"min from {lowest}, max from 1, and min not above max",
-        remedy=f"the nearest is min {nearest}, max {max(maximum, nearest, 1)}",
+        allowed=f"min from {lowest}, max from 1 to {MOST_TASKS:,}, and min not above max",
+        remedy=f"the nearest is min {nearest}, max {min(max(maximum, nearest, 1), MOST_TASKS)}",
     )

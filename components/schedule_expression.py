@@ -66,7 +66,7 @@ def timezone_problem(timezone: str) -> str | None:
 
 
 def _rate_problem(body: str) -> str | None:
-    match = re.fullmatch(r"(\d+) (\w+)", body)
+    match = re.fullmatch(r"([0-9]+) (\w+)", body)
     if match is None or int(match[1]) < 1:
         return "rate takes a whole number from 1 and a unit, as in rate(5 minutes)"
     value, unit = int(match[1]), match[2]
@@ -78,7 +78,7 @@ def _rate_problem(body: str) -> str | None:
 
 def _at_problem(body: str) -> str | None:
     try:
-        if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", body):
+        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}", body):
             raise ValueError
         datetime.fromisoformat(body)
     except ValueError:

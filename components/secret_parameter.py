@@ -11,8 +11,9 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_random as random
 
-from components.arguments import Hidden, check_call, checked
+from components.arguments import Hidden, Matching, check_call, checked
 from components.component import Children, Component, Options
+from components.errors import ArgumentError, Mistake
 from components.iam import Statement
 from components.names import Name, environment_name
 from components.overrides import Overrides
@@ -20,6 +21,17 @@ from components.uses import Use, Variable
 
 GENERATED_LENGTH = 43
 """Letters and digits: 62^43 is just above 2^256."""
+
+SecretValue = Annotated[
+    pulumi.Input[str],
+    Matching(
+        r"(?s)(?=.*\S).{1,4096}", "up to 4,096 characters that are not all blank", "leave it out for a random one"
+    ),
+]
+"""What a standard parameter holds. https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html"""
+
+_VALUES = {"value", "value_wo", "value_wo_version", "insecure_value"}
+"""What is no override: it would be written in plain, or not at all."""
 
 _WRITTEN_APART = {"tags", "overwrite", "region"}
 """What an override may change without a put of the parameter: tags have an action of their own."""
@@ -46,11 +58,22 @@ class SecretParameter(Component):
         self,
         name: Name,
         *,
-        value: Annotated[pulumi.Input[str] | None, Hidden()] = None,
+        value: Annotated[SecretValue | None, Hidden()] = None,
         protected: bool = False,
         overrides: Overrides | None = None,
         opts: Options = None,
     ) -> None:
+        wrong = _VALUES & set((overrides or {}).get("parameter", {}))
+        if wrong:
+            raise ArgumentError(
+                f"SecretParameter {name!r}",
+                Mistake(
+                    name="overrides['parameter']",
+                    value=", ".join(sorted(wrong)),
+                    allowed="properties beside the value",
+                    remedy="give the value as the argument value",
+                ),
+            )
         super().__init__(name, overrides=overrides, opts=opts)
         secret: pulumi.Output[str] = pulumi.Output.secret(self._generated() if value is None else value)
         others = {

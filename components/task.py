@@ -26,11 +26,13 @@ CAPABILITIES = (
 """What a container may do beyond an ordinary process unless it is dropped.
 https://docs.docker.com/engine/security/#linux-kernel-capabilities"""
 
-_CHECKS = ("CMD", "CMD-SHELL")
+_FIRST_FREE_PORT = 1024
 
 
 def _check_problem(command: Sequence[str]) -> str | None:
-    if len(command) >= 2 and command[0] in _CHECKS:
+    if (command[:1] in (["CMD"], ("CMD",)) and len(command) > 1) or (
+        command[:1] in (["CMD-SHELL"], ("CMD-SHELL",)) and len(command) == 2
+    ):
         return None
     return "CMD and the command, word by word, or CMD-SHELL and one line for the shell"
 
@@ -58,7 +60,7 @@ class HealthCheck:
 User = Annotated[
     str,
     Matching(
-        r"[a-z_][a-z0-9_-]*(:[a-z_][a-z0-9_-]*)?|\d+(:\d+)?",
+        r"([A-Za-z_][\w.-]*|[0-9]{1,10})(:([A-Za-z_][\w.-]*|[0-9]{1,10}))?",
         "a name or a number of a user, and of a group after a colon",
         f"write it as '{USER_ID}:{USER_ID}', or '0:0' for root",
     ),
@@ -70,7 +72,8 @@ Capability = Annotated[
     str,
     Valid(
         lambda name: None if name in CAPABILITIES else f"one of {', '.join(CAPABILITIES)}",
-        "name what the image's own start needs, as CHOWN, SETGID and SETUID for one that begins as root",
+        "name what the image's own start needs: CHOWN, SETGID and SETUID for one that begins as root, and NET_BIND_SERVICE "
+        "for a port below 1024",
     ),
 ]
 
@@ -129,8 +132,20 @@ class Task:
         check = self.health_check
         return check.start_period_seconds + check.interval_seconds * check.retries if check else 0
 
-    def check(self, component: str) -> None:
-        """Raises ArgumentError for arguments that cannot work together."""
+    def check(self, component: str, port: int | None = None) -> None:
+        """Raises ArgumentError for arguments that cannot work together, or not with the container's `port`."""
+        if port is not None and port < _FIRST_FREE_PORT and not self._may_bind_low_ports:
+            # ECS leaves the kernel's bound where it is, unlike Docker (aws/containers-roadmap#1721).
+            raise ArgumentError(
+                component,
+                Mistake(
+                    name="port, user, keep_capabilities",
+                    value=f"{port}, {self.user}, {list(self.keep_capabilities)}",
+                    allowed=f"a port from {_FIRST_FREE_PORT} for a process without the capability NET_BIND_SERVICE",
+                    remedy="let the container listen on 8080, or begin as root: user='0:0' and "
+                    "keep_capabilities=['NET_BIND_SERVICE', ...]",
+                ),
+            )
         check_uses(component, self.uses, self.environment, self.scratch)
         in_memory = sum(self.scratch.values())
         if in_memory >= self.size.memory:
@@ -143,6 +158,10 @@ class Task:
                     remedy="make the directories smaller or the task larger",
                 ),
             )
+
+    @property
+    def _may_bind_low_ports(self) -> bool:
+        return self.user.partition(":")[0] in ("0", "root") and "NET_BIND_SERVICE" in self.keep_capabilities
 
     @property
     def drop_capabilities(self) -> tuple[str, ...]:

@@ -48,6 +48,7 @@ class TaskDefinition(Component):
         overrides: Overrides | None = None,
         opts: Options = None,
     ) -> None:
+        task.check(f"TaskDefinition {name!r}", port)
         super().__init__(name, overrides=overrides, opts=opts)
         self._cluster = cluster
         self._task = task
@@ -55,7 +56,7 @@ class TaskDefinition(Component):
         self.container_name = name
         self.family = f"{pulumi.get_project()}-{pulumi.get_stack()}-{name}"
         # The tasks of two workloads in one family would pass for each other's.
-        claim(("task family",), self.family, f"{self._lineage[-2:][0]} {name!r}")
+        claim(("task family",), self.family, self)
         self.log_group = self._log_group()
         self.execution_role, execution_policy = self._role("execution", self._execution_statements())
         self.task_role, task_policy = self._role("task", [s for use in task.uses for s in use.statements])

@@ -13,7 +13,7 @@ from components.component import Children, Component, Options
 from components.names import Name, name_tag
 from components.network import Network
 from components.overrides import Overrides
-from components.uses import AnyUse, Reach
+from components.uses import AnyUse, Reach, check_uses
 
 
 class Placement(TypedDict):
@@ -47,6 +47,7 @@ class TaskNetwork(Component):
         overrides: Overrides | None = None,
         opts: Options = None,
     ) -> None:
+        check_uses(f"TaskNetwork {name!r}", uses)
         super().__init__(name, overrides=overrides, opts=opts)
         self.security_group = aws.ec2.SecurityGroup(
             f"{name}-tasks",

@@ -18,12 +18,17 @@ from components.errors import ArgumentError, Mistake
 from components.iam import Statement
 
 Variable = Annotated[
-    str, Matching("[A-Za-z_][A-Za-z0-9_]*", "a name of letters, digits and _", "write it as 'LOG_LEVEL'")
+    str, Matching(r"[A-Za-z_][A-Za-z0-9_.-]*", "a name of letters, digits and _ . -", "write it as 'LOG_LEVEL'")
 ]
 """The name of an environment variable."""
 
 Environment = Mapping[Variable, Annotated[pulumi.Input[str], Hidden()]]
 """Environment variables and their values, which no message shows: an API key may be among them."""
+
+SecretArn = Annotated[
+    pulumi.Input[str], Matching("arn:.+", "the ARN of a parameter or a secret", "give the parameter's arn"), Hidden()
+]
+"""Where ECS finds a secret; never the secret itself."""
 
 Port = Annotated[int, Between(1, 65_535)]
 """A TCP port."""
@@ -54,8 +59,9 @@ def container_path_problem(path: str) -> str | None:
         or path == "/"
         or path.startswith("//")
         or ":" in path
+        or any(mark.isspace() for mark in path)
     ):
-        return "an absolute path below / without a trailing slash, .. or :"
+        return "an absolute path below / without spaces, a trailing slash, .. or :"
     if any(pure.is_relative_to(system) for system in _OF_THE_KERNEL):
         return f"a path outside of {', '.join(_OF_THE_KERNEL)}, which are the kernel's"
     if path in _OF_THE_IMAGE:
@@ -85,7 +91,14 @@ class Mount:
 class Reach:
     """A TCP `port` that the tasks must reach on whatever is behind `security_group_id`; `name` names the rules."""
 
-    name: Text
+    name: Annotated[
+        str,
+        Matching(
+            r"(?!https$)[A-Za-z0-9-]+",
+            "letters, digits and hyphens, but not https, which every task reaches",
+            "name it after what is reached, as 'orders-db'",
+        ),
+    ]
     security_group_id: pulumi.Input[str]
     port: Port
 
@@ -106,7 +119,7 @@ class Use:
     statements: tuple[Statement, ...] = ()
     execution_statements: tuple[Statement, ...] = ()
     environment: Environment = field(default_factory=dict)
-    secrets: Mapping[Variable, pulumi.Input[str]] = field(default_factory=dict)
+    secrets: Mapping[Variable, SecretArn] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
     reaches: tuple[Reach, ...] = ()
     depends_on: tuple[pulumi.Resource, ...] = ()
@@ -134,10 +147,13 @@ AnyUse = Annotated[
 ]
 
 RESERVED = {
+    "AWS_ACCESS_KEY_ID": "the task role gives credentials",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "ECS sets it",
     "AWS_DEFAULT_REGION": "ECS sets it",
     "AWS_EXECUTION_ENV": "ECS sets it",
     "AWS_REGION": "it is the stack's region",
+    "AWS_SECRET_ACCESS_KEY": "the task role gives credentials",
+    "AWS_SESSION_TOKEN": "the task role gives credentials",
     "ECS_AGENT_URI": "ECS sets it",
     "ECS_CONTAINER_METADATA_URI": "ECS sets it",
     "ECS_CONTAINER_METADATA_URI_V4": "ECS sets it",
@@ -206,6 +222,16 @@ def _same(first: Any, second: Any) -> bool:
 
 
 def _mount_mistakes(uses: tuple[Use, ...], scratch: Iterable[str]) -> Iterator[Mistake]:
+    volumes: dict[str, tuple[Mount, str]] = {}
+    for use in uses:
+        for mount in use.mounts:
+            first, first_owner = volumes.setdefault(mount.volume, (mount, use.source))
+            same = _same(first.file_system_id, mount.file_system_id) and _same(
+                first.access_point_id, mount.access_point_id
+            )
+            if not same:
+                owners = f"the use of {first_owner!r}", f"the use of {use.source!r}"
+                yield _clash("volume", mount.volume, *owners, "one file system and access point for each volume")
     mounts = [(path, "the argument `scratch`") for path in scratch]
     mounts += [(mount.container_path, f"the use of {use.source!r}") for use in uses for mount in use.mounts]
     for index, (path, owner) in enumerate(mounts):

@@ -17,7 +17,8 @@ def network(**arguments: Any) -> Network:
 
 def cluster(**arguments: Any) -> Cluster:
     name = arguments.pop("name", "cluster")
-    return Cluster(name, **{"network": network(), "log_retention_days": 30, "retain_logs": False, **arguments})
+    inside = arguments.pop("network", None) or network()
+    return Cluster(name, **{"network": inside, "log_retention_days": 30, "retain_logs": False, **arguments})
 
 
 def image(**arguments: Any) -> Image:

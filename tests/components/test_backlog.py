@@ -222,6 +222,7 @@ def test_cpu_plays_no_part(from_nought: Deployment) -> None:
         ({"min": 3, "max": 2}, "the nearest is min 3, max 3"),
         ({"min": 0, "max": 0}, "the nearest is min 0, max 1"),
         ({"min": -1, "max": 2}, "the nearest is min 0, max 2"),
+        ({"min": 0, "max": 10**7}, "the nearest is min 0, max 5000"),
         ({"min": 0, "max": 1, "latency_seconds": 0}, "the nearest is 1"),
         ({"min": 0, "max": 1, "latency_seconds": 90_000}, "the nearest is 86400"),
         ({"min": 0, "max": 1, "message_seconds": 0}, "the nearest is 0.001"),

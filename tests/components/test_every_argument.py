@@ -95,10 +95,20 @@ FREE = {
     (Network, "vpc"): "any Name tag, which a look-up finds or does not",
     (Reach, "name"): "any name that is not empty",
     (Reach, "security_group_id"): "an id, which is mostly an output",
-    (Use, "source"): "any name that is not empty",
     (SecretParameter, "value"): "any text is a secret",
+    (Use, "source"): "any name that is not empty",
 }
 """Arguments that take any text, and why."""
+
+UNBOUNDED = {
+    (Size, "cpu"): "checked as a pair",
+    (Size, "memory"): "checked as a pair",
+    (Scaling, "min"): "checked as a pair",
+    (Scaling, "max"): "checked as a pair",
+    (BacklogScaling, "min"): "checked as a pair",
+    (BacklogScaling, "max"): "checked as a pair",
+}
+"""Numbers whose annotation has no range, and why."""
 
 OUTSIDE = {"ArgumentError", "ConfigurationError", "Mistake", "Overrides"}
 """What is public and takes no arguments of a program."""
@@ -144,6 +154,12 @@ def _out_of_range(hint: Any) -> Iterator[Any]:
             yield from _out_of_range(inner)
 
 
+def _is_number_without_range(hint: Any) -> bool:
+    rules = hint.__metadata__ if get_origin(hint) is Annotated else ()
+    plain = get_args(hint)[0] if rules else hint
+    return plain in (int, float) and not any(isinstance(rule, Between | OneOf) for rule in rules)
+
+
 def _is_secret(hint: Any) -> bool:
     return get_origin(hint) is Annotated and any(isinstance(rule, Hidden) for rule in hint.__metadata__)
 
@@ -159,6 +175,7 @@ def test_what_an_argument_does_not_take_is_told_and_nothing_is_registered(thing:
     def program() -> None:
         right = VALID[thing]()
         for name, hint in _hints(thing).items():
+            assert (thing, name) in UNBOUNDED or not _is_number_without_range(hint), name
             for value in _wrong(hint, (thing, name) in FREE):
                 with pytest.raises(ArgumentError) as raised:
                     thing(**{**right, name: value})

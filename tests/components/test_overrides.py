@@ -129,6 +129,11 @@ def test_what_is_merged(old: Mapping[str, Any], new: Mapping[str, Any], expected
         ({"tg": {"health_check": {"matchr": "200"}}}, "did you mean matcher"),
         ({"service": {"load_balancers": [{"container_prot": 1}]}}, "did you mean container_port"),
         ({"service": {"network_configuration": {"subnet": []}}}, "did you mean subnets"),
+        ({"tg": {"health_check": "200"}}, "the properties of TargetGroupHealthCheck"),
+        ({"tg": {"deregistration_delay": "soon"}}, "a number"),
+        ({"service": {"desired_count": "three"}}, "a number"),
+        ({"service": {"enable_execute_command": "maybe"}}, "True or False"),
+        ({"service": None}, "a mapping of properties to values"),
     ],
 )
 @pytest.mark.parametrize("enabled", [True, False])
@@ -171,9 +176,22 @@ def test_a_component_of_one_s_own_has_any_children_and_overrides_reach_them() ->
         deploy(lambda: Site("site", overrides={"news": {"displayname": "b"}}))
 
 
+def test_an_override_of_a_child_that_is_not_made_is_an_error() -> None:
+    with pytest.raises(ArgumentError, match="'alias'"):
+        deploy(lambda: parts.api(overrides={"alias": {"ttl": 60}}))
+
+
+def test_an_override_that_is_in_the_wrong_place_shows_no_value() -> None:
+    with pytest.raises(ArgumentError) as raised:
+        deploy(lambda: SecretParameter("tok", overrides={"value_wo": "hunter2"}))  # type: ignore[dict-item]
+    assert "hunter2" not in str(raised.value)
+
+
 def test_two_components_do_not_come_to_one_name() -> None:
     with pytest.raises(ArgumentError, match=r"Queue 'jobs-dead-letters'(?s:.*)belongs to Queue 'jobs' already"):
         deploy(lambda: (Queue("jobs"), Queue("jobs-dead-letters")))
+    with pytest.raises(ArgumentError, match="the Queue 'jobs' belongs to Queue 'jobs' already"):
+        deploy(lambda: (Queue("jobs"), Queue("jobs")))
     # In the next program the names are free again.
     assert deploy(lambda: Queue("jobs-dead-letters")).names(":Queue")
 

@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components import SecretParameter
+from components import ArgumentError, SecretParameter
 from components.iam import policy
 from components.secret_parameter import GENERATED_LENGTH
 from tests.components import cloud
@@ -128,3 +128,15 @@ def test_an_injected_secret_is_read_by_the_execution_role_and_not_by_the_task(ge
     assert actions == ["ssm:GetParameters"]
     assert [generated.outputs["secrets"]["TOKEN"]] == resources
     assert not generated.outputs["injected-task"]
+
+
+@pytest.mark.parametrize("value", ["", "   ", "x" * 4097])
+def test_a_value_that_no_parameter_holds_is_an_error_that_does_not_show_it(value: str) -> None:
+    with pytest.raises(ArgumentError, match=r"value: \(secret, not shown\)"):
+        deploy(lambda: SecretParameter("api-token", value=value))
+
+
+def test_the_value_is_no_override() -> None:
+    with pytest.raises(ArgumentError, match="give the value as the argument value") as raised:
+        deploy(lambda: SecretParameter("api-token", overrides={"parameter": {"value_wo": "hunter2"}}))
+    assert "hunter2" not in str(raised.value)

@@ -135,7 +135,56 @@ def test_scratch_directories_take_less_than_the_memory_of_the_task() -> None:
         deploy(program)
 
 
-@pytest.mark.parametrize("command", [["curl"], ["CMD"], ["RUN", "x"], []])
+@pytest.mark.parametrize(
+    ("user", "kept", "allowed"),
+    [
+        ("10001:10001", [], False),
+        ("0:0", ["CHOWN"], False),
+        ("0:0", ["NET_BIND_SERVICE"], True),
+        ("1000", ["NET_BIND_SERVICE"], False),
+    ],
+)
+def test_a_low_port_takes_root_and_its_capability(user: str, kept: list[str], allowed: bool) -> None:
+    # aws/containers-roadmap#1721: tasks can't bind below 1024 otherwise, where Docker lets every process.
+    def program() -> None:
+        _task(parts.image(), user=user, keep_capabilities=kept).check("ApiService 'web'", 80)
+
+    if allowed:
+        deploy(program)
+    else:
+        with pytest.raises(ArgumentError, match="a port from 1024"):
+            deploy(program)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"environment": {"AWS_REGION": "mars"}},
+        {"scratch": {"/tmp": 1024}},
+        {"uses": [Use(source="a", environment={"X": "1"}), Use(source="b", environment={"X": "2"})]},
+    ],
+)
+def test_a_definition_of_one_s_own_is_checked_as_a_workload_s(wrong: dict[str, Any]) -> None:
+    def program() -> None:
+        TaskDefinition("own", cluster=parts.cluster(), task=_task(parts.image(), **wrong))
+
+    with pytest.raises(ArgumentError, match="TaskDefinition 'own'"):
+        deploy(program)
+
+
+@pytest.mark.parametrize(
+    "environment", [[{"name": "DB", "value": "hunter2"}], ["DB=hunter2"], "DB=hunter2", {"DB": ["hunter2"]}]
+)
+def test_no_form_of_an_environment_is_shown(environment: Any) -> None:
+    def program() -> None:
+        with pytest.raises(ArgumentError) as raised:
+            _task(parts.image(), environment=environment)
+        assert "environment" in str(raised.value) and "hunter2" not in str(raised.value)
+
+    deploy(program)
+
+
+@pytest.mark.parametrize("command", [["CMD-SHELL", "a", "b"], ["curl"], ["CMD"], ["RUN", "x"], []])
 def test_a_health_check_begins_as_docker_s(command: list[str]) -> None:
     with pytest.raises(ArgumentError, match="CMD-SHELL and one line"):
         HealthCheck(command=command)

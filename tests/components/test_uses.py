@@ -25,7 +25,7 @@ def _reach(name: str, port: int = 443, group: str = "sg-1") -> Reach:
 
 
 def test_uses_of_different_things_go_together() -> None:
-    check_uses("ApiService 'api'", [_use("a", environment={"A": "1"}), _use("b", secrets={"B": "arn"})])
+    check_uses("ApiService 'api'", [_use("a", environment={"A": "1"}), _use("b", secrets={"B": "arn:aws:b"})])
 
 
 @pytest.mark.parametrize("source", ["a", "b"])
@@ -38,9 +38,16 @@ def test_two_uses_may_set_a_variable_to_the_same_value(source: str) -> None:
     [
         (_use("one", environment={"A": "1"}), _use("one", environment={"A": "2"})),
         (_use("one", environment={"A": "1"}), _use("two", environment={"A": "2"})),
-        (_use("one", environment={"A": "1"}), _use("two", secrets={"A": "arn"})),
-        (_use("one", environment={"A": "arn"}), _use("two", secrets={"A": "arn"})),
+        (_use("one", environment={"A": "1"}), _use("two", secrets={"A": "arn:aws:a"})),
+        (_use("one", environment={"A": "arn:aws:a"}), _use("two", secrets={"A": "arn:aws:a"})),
         (_use("one", mounts=(_mount("one", "/mnt"),)), _use("two", mounts=(_mount("two", "/mnt"),))),
+        # One volume name for two file systems: the last one would be mounted at both places.
+        (
+            _use("one", mounts=(_mount("v", "/a"),)),
+            _use(
+                "two", mounts=(Mount(volume="v", container_path="/b", file_system_id="fs-2", access_point_id="fsap"),)
+            ),
+        ),
         (_use("one", reaches=(_reach("db"),)), _use("two", reaches=(_reach("db", 5432),))),
         (_use("one", reaches=(_reach("db"),)), _use("two", reaches=(_reach("db", group="sg-2"),))),
     ],
@@ -78,7 +85,7 @@ def test_what_the_container_is_told_already_is_not_replaced(variable: str) -> No
 
 def test_a_secret_that_ecs_may_not_read_is_an_error() -> None:
     with pytest.raises(ArgumentError, match="execution_statements"):
-        Use(source="a", secrets={"A": "arn"})
+        Use(source="a", secrets={"A": "arn:aws:a"})
 
 
 def test_a_workload_may_read_one_prefix_of_a_bucket_and_write_another_and_use_a_queue_twice() -> None:
@@ -92,6 +99,24 @@ def test_a_workload_may_read_one_prefix_of_a_bucket_and_write_another_and_use_a_
 
     told = deploy(program).outputs["environment"]
     assert (told["FILES_READ_PREFIX"], told["FILES_PREFIX"]) == ("in/", "out/")
+
+
+def test_a_reach_does_not_take_the_name_of_the_rule_that_every_task_has() -> None:
+    with pytest.raises(ArgumentError, match="not https, which every task reaches"):
+        _reach("https")
+
+
+@pytest.mark.parametrize("secrets", [{"DB": "hunter2"}, ["DB=hunter2"], "hunter2"])
+def test_a_secret_is_where_it_lies_and_is_never_shown(secrets: Any) -> None:
+    with pytest.raises(ArgumentError) as raised:
+        Use(source="a", secrets=secrets, execution_statements=READS)
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize("conditions", [{"StringEquals": {"aws:PrincipalTag/team": ["a", "b"]}}])
+def test_a_condition_may_have_several_values(conditions: Any) -> None:
+    statement = Statement(actions=("s3:Get*Object",), resources=("*",), conditions=conditions)
+    assert statement.document()["Condition"] == conditions
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,9 @@ network = Network("network", vpc="default", availability_zones=2)
 cluster = Cluster("cluster", network=network, log_retention_days=30, retain_logs=False)
 image = Image("nginx", context={context!r}, protected=False)
 ApiService(
-    "web", cluster=cluster, image=image, size=Size(256, 512), scaling=Scaling(min=1, max=2), port=80, health_path="/",
-    user="0:0", keep_capabilities=["CHOWN", "SETGID", "SETUID"], scratch={{"/var/cache/nginx": 64, "/run": 1}},
+    "web", cluster=cluster, image=image, size=Size(256, 512), scaling=Scaling(min=1, max=2), port=80,
+    health_path="/", user="0:0", keep_capabilities=["CHOWN", "NET_BIND_SERVICE", "SETGID", "SETUID"],
+    scratch={{"/var/cache/nginx": 64, "/run": 1}},
 )
 """.strip()
 
