@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
 import pytest
 
 from components.provider_configuration import namespace_mistakes, region_mistakes
@@ -19,6 +23,17 @@ def test_a_provider_s_keys_are_those_of_its_sdk() -> None:
     assert names("aws:regoin", "aws:default_tags", "docker:hosts") == ["aws:default_tags", "aws:regoin", "docker:hosts"]
     (mistake,) = namespace_mistakes("shop", {"aws:regoin"})
     assert "did you mean region?" in mistake.remedy
+
+
+@pytest.mark.parametrize("content", [{}, {"vars": ModuleType("vars")}], ids=("no module vars", "no properties"))
+def test_a_provider_whose_sdk_is_made_otherwise_has_keys_that_nobody_knows(
+    content: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = ModuleType("pulumi_docker.config")
+    other.__spec__ = ModuleSpec(other.__name__, None)
+    other.__dict__.update(content)
+    monkeypatch.setitem(sys.modules, other.__name__, other)
+    assert names("docker:hosts", "aws:regoin") == ["aws:regoin"]
 
 
 @pytest.mark.parametrize("values", [{}, {"aws:region": ""}])
