@@ -3,211 +3,115 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pulumi
 
-from components.address_block import ADDRESS_BLOCKS, address_block_problem
-from components.cluster import LOG_RETENTION_DAYS
+from components.address_block import AddressBlock
+from components.arguments import Between, Matching, OneOf, Valid
+from components.backlog import LatencySeconds
+from components.cluster import LogRetentionDays
 from components.configuration import given, key, keys, load_settings
 from components.errors import Mistake
 from components.fargate import MEMORY_BY_CPU, Size, size_mistake
-from components.image import ARCHITECTURES
-from components.load_balancer import CERTIFICATE, DOMAIN, Https, https_problem
-from components.network import CIDR_BLOCK, MAX_ZONES, NAT_GATEWAYS, shape_mistake
-from components.schedule_expression import EXPRESSIONS, TIMEZONES, schedule_problem, timezone_problem
+from components.image import Platform
+from components.load_balancer import CERTIFICATE, Domain, Https, https_problem
+from components.network import CIDR_BLOCK, NAT_GATEWAYS, NatGateways, VpcChoice, Zones, shape_mistake
+from components.queue import MAX_VISIBILITY_TIMEOUT_SECONDS
+from components.scaling import CpuTarget, RequestsPerTask
+from components.schedule_expression import ScheduleExpression, TimeZone
+from components.worker_service import SpotPercent
 
-_CPU: dict[str, Any] = {"allowed": ", ".join(map(str, MEMORY_BY_CPU)), "valid": lambda value: value in MEMORY_BY_CPU}
-_MEMORY: dict[str, Any] = {
-    "allowed": "what Fargate has for this CPU",
-    "valid": lambda value: any(value in memories for memories in MEMORY_BY_CPU.values()),
-}
+_MEMORIES = {memory for memories in MEMORY_BY_CPU.values() for memory in memories}
+_OF_FARGATE = "what Fargate has for this CPU"
 
-
-def _one_of(*values: str) -> Callable[[str], bool]:
-    return lambda value: value in values
-
-
-def _between(low: int, high: int) -> Callable[[int], bool]:
-    return lambda value: low <= value <= high
-
-
-def _always(_: object) -> bool:
-    return True
-
-
-def _empty_or(pattern: str) -> Callable[[str], bool]:
-    return lambda value: not value or re.fullmatch(pattern, value) is not None
+_Cpu = Annotated[int, OneOf(tuple(MEMORY_BY_CPU))]
+_Memory = Annotated[int, Valid(lambda memory: None if memory in _MEMORIES else _OF_FARGATE, allowed=_OF_FARGATE)]
+_Tasks = Annotated[int, Between(1, 1000)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The configuration of a stack, read and checked as a whole.
 
-    Each field is a key of Pulumi.yaml in snake_case. Get it with `Settings.load()`.
+    Each field is a key of Pulumi.yaml in snake_case. Where it becomes a component's argument, it is annotated as that
+    is. Get it with `Settings.load()`.
     """
 
     production: bool = key(
         False,
         "Protects what holds data from deletion, keeps logs when what wrote them is deleted, and lets the sweep run.",
-        allowed="true or false",
-        valid=_always,
     )
-    vpc: str = key(
+    vpc: VpcChoice = key(
         "default",
         "Network: the account's default VPC, a VPC of the stack's own, or a VPC that exists, by its id or Name tag.",
-        allowed="default, own, an id or a name",
-        valid=lambda value: bool(value) and value == value.strip(),
     )
-    vpc_cidr: str = key(
-        CIDR_BLOCK,
-        "Addresses of the stack's own VPC; for vpc own alone.",
-        allowed=ADDRESS_BLOCKS,
-        valid=lambda value: address_block_problem(value) is None,
-    )
-    availability_zones: int = key(
-        2,
-        "Availability zones to spread over; a load balancer needs two.",
-        allowed=f"2 to {MAX_ZONES}",
-        valid=_between(2, MAX_ZONES),
-    )
-    nat_gateways: str = key(
+    vpc_cidr: AddressBlock = key(CIDR_BLOCK, "Addresses of the stack's own VPC; for vpc own alone.")
+    availability_zones: Zones = key(2, "Availability zones to spread over.")
+    nat_gateways: NatGateways = key(
         "none",
         "NAT gateways of the stack's own VPC; for vpc own alone. With them tasks run in private subnets; with none, in "
         "public subnets that nothing may enter.",
-        allowed="none, single or per-az",
-        valid=_one_of("none", "single", "per-az"),
     )
-    image_platform: str = key(
-        "linux/amd64",
-        "Platform that the image is built for and tasks run on.",
-        allowed=" or ".join(ARCHITECTURES),
-        valid=_one_of(*ARCHITECTURES),
+    image_platform: Platform = key("linux/amd64", "Platform that the image is built for and tasks run on.")
+    image_base: Annotated[str, Matching(r"\S+", "an image reference")] = key(
+        "", "Base image in place of the Dockerfile's own."
     )
-    image_base: str = key(
-        "",
-        "Base image in place of the Dockerfile's own.",
-        allowed="empty, or an image reference",
-        valid=lambda value: value == "".join(value.split()),
-    )
-    tracing_endpoint: str = key(
+    tracing_endpoint: Annotated[
+        str,
+        Matching(
+            r"https://[^\s/:?#@]+(/[^\s?#]*)?", "an https:// address without a port: HTTPS is what tasks may reach"
+        ),
+    ] = key(
         "",
         "OTLP/HTTP endpoint that traces go to. Without one nothing is traced, and the image has nothing for it.",
-        allowed="empty, or an https:// address without a port: HTTPS is what tasks may reach",
-        valid=lambda value: not value or re.fullmatch(r"https://[^\s/:?#@]+(/[^\s?#]*)?", value) is not None,
         # What is refused may have a password before the host, or a key in its query.
         shown=False,
     )
-    api_enabled: bool = key(
-        True,
-        "Whether the API runs; without it there is no load balancer, and the rest stays.",
-        allowed="true or false",
-        valid=_always,
-    )
-    api_cpu: int = key(256, "CPU of an API task (1024 is a vCPU).", **_CPU)
-    api_memory: int = key(1024, "Memory of an API task in MiB.", **_MEMORY)
-    api_min_tasks: int = key(1, "Fewest API tasks.", allowed="1 to 1000", valid=_between(1, 1000))
-    api_max_tasks: int = key(
-        2, "Most API tasks; the same as the fewest fixes the number.", allowed="1 to 1000", valid=_between(1, 1000)
-    )
-    api_cpu_target: int = key(
-        60, "Average CPU use in percent that API tasks are added above.", allowed="10 to 90", valid=_between(10, 90)
-    )
-    api_requests_per_task: int = key(
-        600,
-        "Requests a minute for each API task that tasks are added above.",
-        allowed="1 to 1000000",
-        valid=_between(1, 1_000_000),
-    )
-    api_token: str = key(
+    api_enabled: bool = key(True, "Whether the API runs; without it there is no load balancer, and the rest stays.")
+    api_cpu: _Cpu = key(256, "CPU of an API task (1024 is a vCPU).")
+    api_memory: _Memory = key(1024, "Memory of an API task in MiB.")
+    api_min_tasks: _Tasks = key(1, "Fewest API tasks.")
+    api_max_tasks: _Tasks = key(2, "Most API tasks; the same as the fewest fixes the number.")
+    api_cpu_target: CpuTarget = key(60, "Average CPU use in percent that API tasks are added above.")
+    api_requests_per_task: RequestsPerTask = key(600, "Requests a minute for each API task that tasks are added above.")
+    api_token: Annotated[
+        str, Matching(r"[!-~]{16,4096}", "16 to 4096 printable ASCII characters without spaces, encrypted")
+    ] = key(
         "",
         "Token that the API asks for. Empty makes a random one when the parameter is created and leaves it alone from "
         "then on. Set it with: pulumi config set --secret apiToken.",
-        allowed="empty, or 16 to 4096 printable ASCII characters without spaces, encrypted",
-        valid=lambda value: not value or re.fullmatch(r"[!-~]{16,4096}", value) is not None,
         secret=True,
     )
-    files_auth: str = key(
-        "token",
-        "Whether the file routes ask for the token.",
-        allowed="token or none",
-        valid=_one_of("token", "none"),
+    files_auth: Literal["token", "none"] = key("token", "Whether the file routes ask for the token.")
+    files_max_bytes: Annotated[int, Between(1, 47 * 1024**4, "47 TiB, the most that fits into a file on EFS")] = key(
+        5_368_709_120, "Largest file in bytes."
     )
-    files_max_bytes: int = key(
-        5_368_709_120,
-        "Largest file in bytes.",
-        allowed="1 to 51677046505472 (47 TiB, the most that fits into a file on EFS)",
-        valid=_between(1, 47 * 1024**4),
+    domain_name: Domain = key("", "Name that clients use. With it the API is served over HTTPS.")
+    hosted_zone_name: Domain = key("", "Public Route 53 zone that gets the name's record and proves the certificate.")
+    certificate_arn: Annotated[str, CERTIFICATE] = key("", "ACM certificate to use instead of a new one.")
+    worker_cpu: _Cpu = key(256, "CPU of a worker task (1024 is a vCPU).")
+    worker_memory: _Memory = key(1024, "Memory of a worker task in MiB.")
+    worker_min_tasks: Annotated[int, Between(0, 1000)] = key(
+        1, "Fewest worker tasks; 0 starts the first one when messages wait."
     )
-    domain_name: str = key(
-        "",
-        "Name that clients use. With it the API is served over HTTPS.",
-        allowed="empty, or a lower-case domain name",
-        valid=_empty_or(DOMAIN),
+    worker_max_tasks: _Tasks = key(4, "Most worker tasks; the same as the fewest fixes the number.")
+    worker_latency_seconds: LatencySeconds = key(60, "How long a message may wait before workers are added.")
+    worker_message_milliseconds: Annotated[int, Between(1, 1000 * MAX_VISIBILITY_TIMEOUT_SECONDS)] = key(
+        10, "How long one worker task takes for a message, all its threads counted."
     )
-    hosted_zone_name: str = key(
-        "",
-        "Public Route 53 zone that gets the name's record and proves the certificate.",
-        allowed="empty, or a lower-case domain name",
-        valid=_empty_or(DOMAIN),
+    worker_spot_percent: SpotPercent = key(
+        0, "Share of worker tasks on Fargate Spot, beyond the first, which is on demand."
     )
-    certificate_arn: str = key(
-        "",
-        "ACM certificate to use instead of a new one.",
-        allowed="empty, or an ARN as in arn:aws:acm:us-east-1:123456789012:certificate/...",
-        valid=_empty_or(CERTIFICATE),
+    sweep_state: Literal["auto", "enabled", "disabled"] = key(
+        "auto", "Whether the sweep runs on its schedule; auto is enabled in production and disabled elsewhere."
     )
-    worker_cpu: int = key(256, "CPU of a worker task (1024 is a vCPU).", **_CPU)
-    worker_memory: int = key(1024, "Memory of a worker task in MiB.", **_MEMORY)
-    worker_min_tasks: int = key(
-        1,
-        "Fewest worker tasks; 0 starts the first one when messages wait.",
-        allowed="0 to 1000",
-        valid=_between(0, 1000),
-    )
-    worker_max_tasks: int = key(
-        4, "Most worker tasks; the same as the fewest fixes the number.", allowed="1 to 1000", valid=_between(1, 1000)
-    )
-    worker_latency_seconds: int = key(
-        60, "How long a message may wait before workers are added.", allowed="1 to 86400", valid=_between(1, 86_400)
-    )
-    worker_message_milliseconds: int = key(
-        10,
-        "How long one worker task takes for a message, all its threads counted.",
-        allowed="1 to 3600000",
-        valid=_between(1, 3_600_000),
-    )
-    worker_spot_percent: int = key(
-        0,
-        "Share of worker tasks on Fargate Spot, beyond the first, which is on demand.",
-        allowed="0 to 100",
-        valid=_between(0, 100),
-    )
-    sweep_state: str = key(
-        "auto",
-        "Whether the sweep runs on its schedule; auto is enabled in production and disabled elsewhere.",
-        allowed="auto, enabled or disabled",
-        valid=_one_of("auto", "enabled", "disabled"),
-    )
-    sweep_schedule: str = key(
-        "rate(1 hour)", "When the sweep runs.", allowed=EXPRESSIONS, valid=lambda value: schedule_problem(value) or True
-    )
-    sweep_timezone: str = key(
-        "UTC",
-        "Time zone of the sweep's schedule.",
-        allowed=TIMEZONES,
-        valid=lambda value: timezone_problem(value) is None,
-    )
-    log_retention_days: int = key(
-        30,
-        "How long logs are kept.",
-        allowed=", ".join(map(str, LOG_RETENTION_DAYS)),
-        valid=lambda value: value in LOG_RETENTION_DAYS,
-    )
+    sweep_schedule: ScheduleExpression = key("rate(1 hour)", "When the sweep runs.")
+    sweep_timezone: TimeZone = key("UTC", "Time zone of the sweep's schedule.")
+    log_retention_days: LogRetentionDays = key(30, "How long logs are kept.")
 
     @classmethod
     def load(cls) -> Settings:

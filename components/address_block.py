@@ -33,6 +33,11 @@ def address_block_problem(value: str) -> str | None:
 
 
 AddressBlock = Annotated[
-    str, Valid(address_block_problem, "write one such as 10.0.0.0/16, or give the id of a VPC that you made as `vpc`")
+    str,
+    Valid(
+        address_block_problem,
+        "write one such as 10.0.0.0/16, or give the id of a VPC that you made as `vpc`",
+        ADDRESS_BLOCKS,
+    ),
 ]
 """The address block of a VPC, as in `10.0.0.0/16`."""

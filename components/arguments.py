@@ -37,6 +37,10 @@ HIDDEN = "(secret, not shown)"
 class Rule(Protocol):
     """What a plain value of the right type must be beside its type."""
 
+    @property
+    def allowed(self) -> str:
+        """The same in words, whatever the value; empty when the type says it all."""
+
     def mistake(self, name: str, value: Any) -> Mistake | None:
         """What is wrong with the value of the argument `name`; None when nothing is."""
 
@@ -49,12 +53,15 @@ class Between:
     high: float
     because: str = ""
 
+    @property
+    def allowed(self) -> str:
+        return f"{self.low:,} to {self.high:,}" + (f" ({self.because})" if self.because else "")
+
     def mistake(self, name: str, value: Any) -> Mistake | None:
         if self.low <= value <= self.high:
             return None
         nearest = min(max(value, self.low), self.high) if value == value else self.low
-        allowed = f"{self.low:,} to {self.high:,}" + (f" ({self.because})" if self.because else "")
-        return Mistake(name=name, value=repr(value), allowed=allowed, remedy=f"the nearest is {nearest}")
+        return Mistake(name=name, value=repr(value), allowed=self.allowed, remedy=f"the nearest is {nearest}")
 
 
 @dataclass(frozen=True)
@@ -63,12 +70,15 @@ class OneOf:
 
     values: tuple[int, ...]
 
+    @property
+    def allowed(self) -> str:
+        return ", ".join(map(str, self.values))
+
     def mistake(self, name: str, value: Any) -> Mistake | None:
         if value in self.values:
             return None
         nearest = min(self.values, key=lambda known: abs(known - value))
-        allowed = ", ".join(map(str, self.values))
-        return Mistake(name=name, value=repr(value), allowed=allowed, remedy=f"the nearest is {nearest}")
+        return Mistake(name=name, value=repr(value), allowed=self.allowed, remedy=f"the nearest is {nearest}")
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,7 @@ class Matching:
 
     pattern: str
     allowed: str
-    remedy: str
+    remedy: str = "correct it"
 
     def mistake(self, name: str, value: Any) -> Mistake | None:
         if re.fullmatch(self.pattern, value):
@@ -87,10 +97,14 @@ class Matching:
 
 @dataclass(frozen=True)
 class Valid:
-    """Whatever `problem` finds nothing wrong with: it answers what is allowed instead, in words, or None."""
+    """Whatever `problem` finds nothing wrong with: it answers what is allowed instead, in words, or None.
+
+    `allowed` says it without a value, for a configuration key.
+    """
 
     problem: Callable[[Any], str | None]
-    remedy: str
+    remedy: str = "correct it"
+    allowed: str = ""
 
     def mistake(self, name: str, value: Any) -> Mistake | None:
         allowed = self.problem(value)
@@ -110,6 +124,8 @@ class Described:
 
 class Hidden:
     """The value is a secret: no message shows it."""
+
+    allowed = ""
 
     def mistake(self, name: str, value: Any) -> Mistake | None:
         return None
@@ -289,6 +305,11 @@ _NOUNS: Mapping[Any, str] = {
     type(None): "None",
     Any: "anything",
 }
+
+
+def allowed_by(hint: Any) -> str:
+    """What an annotation allows, in words: those of its rule, or else the type's."""
+    return next((rule.allowed for rule in _unwrapped(hint)[1] if rule.allowed), describe(hint))
 
 
 def describe(hint: Any) -> str:

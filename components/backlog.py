@@ -12,8 +12,11 @@ import pulumi_aws as aws
 from components.arguments import Between, check_fields
 from components.cluster import Cluster
 from components.metric_math import Metric, MetricMath
-from components.queue import Queue
+from components.queue import MAX_VISIBILITY_TIMEOUT_SECONDS, Queue
 from components.scaling import Scaler, Steps, check_bounds, computed
+
+LatencySeconds = Annotated[int, Between(1, 86_400)]
+MessageSeconds = Annotated[float, Between(0.001, MAX_VISIBILITY_TIMEOUT_SECONDS)]
 
 _BACKLOG = "(visible + inflight) / IF(visible >= 0, running)"
 """Messages per running task: a point where SQS and Container Insights both have one, and none where either is late.
@@ -54,8 +57,8 @@ class BacklogScaling:
     queue: Queue
     min: int
     max: int
-    latency_seconds: Annotated[int, Between(1, 86_400)] = 60
-    message_seconds: Annotated[float, Between(0.001, 43_200)] = 0.01
+    latency_seconds: LatencySeconds = 60
+    message_seconds: MessageSeconds = 0.01
 
     def __post_init__(self) -> None:
         check_fields(self)

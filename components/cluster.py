@@ -16,9 +16,9 @@ from components.network import Network
 from components.overrides import Overrides
 from components.place import Place
 
-LOG_RETENTION_DAYS = (
+LogRetentionDays = Annotated[int, OneOf((
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
-)  # fmt: skip
+))]  # fmt: skip
 """https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"""
 
 
@@ -41,7 +41,7 @@ class Cluster(Component):
         name: Name,
         *,
         network: Network,
-        log_retention_days: Annotated[int, OneOf(LOG_RETENTION_DAYS)],
+        log_retention_days: LogRetentionDays,
         retain_logs: bool,
         overrides: Overrides | None = None,
         opts: Options = None,

@@ -2,7 +2,7 @@
 
 @dataclass(frozen=True)
 class Settings:
-    replicas: int = key(2, "How many.", allowed="1 to 10", valid=lambda value: 1 <= value <= 10)
+    replicas: Annotated[int, Between(1, 10)] = key(2, "How many.")
 
 settings = load_settings(Settings, Path(__file__).with_name("Pulumi.yaml"))
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,12 @@ from typing import Any, TypeVar
 
 import pulumi
 import yaml
+
+# Private, because pulumi.Config reads one key by its name, and nothing public lists the keys that there are: a misspelt
+# one would never be seen.
 from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
 
+from components.arguments import allowed_by, argument_mistakes, argument_types
 from components.errors import Mistake, did_you_mean
 from components.provider_configuration import NOT_SHOWN, namespace_mistakes, region_mistakes
 
@@ -42,31 +47,21 @@ class ConfigurationError(pulumi.RunError):
 
 @dataclass(frozen=True)
 class Key:
-    """What a configuration key means and takes, kept beside the field that holds its value."""
+    """What a configuration key means, kept beside the field that holds its value."""
 
     meaning: str
-    allowed: str
-    valid: Callable[[Any], bool | str]
     secret: bool
     shown: bool
 
 
-def key(
-    default: Any,
-    meaning: str,
-    *,
-    allowed: str,
-    valid: Callable[[Any], bool | str],
-    secret: bool = False,
-    shown: bool = True,
-) -> Any:
-    """A field (`bool`, `int` or `str`) with its configuration key: `api_cpu` is read from `apiCpu`.
+def key(default: Any, meaning: str, *, secret: bool = False, shown: bool = True) -> Any:
+    """A field with its configuration key: `api_cpu` is read from `apiCpu`.
 
-    `valid` gets a value of the field's type and answers True; or False; or, in place of `allowed`, what is allowed for
-    this value. A `secret` must be encrypted. `shown=False` keeps a wrong value out of the message: for one that need
-    not be secret but may bring a password, as an address does.
+    The field's annotation says what it takes, as an argument's does: a `bool`, `int`, `str` or `Literal` of words, with
+    a rule or without. Where the default is empty, so may the value be. A `secret` must be encrypted. `shown=False` keeps
+    a wrong value out of the message: for one that need not be secret but may bring a password, as an address does.
     """
-    return dataclasses.field(default=default, metadata={"key": Key(meaning, allowed, valid, secret, shown)})
+    return dataclasses.field(default=default, metadata={"key": Key(meaning, secret, shown)})
 
 
 def key_name(field: str) -> str:
@@ -85,7 +80,7 @@ def configuration_schema(settings: type) -> dict[str, dict[str, Any]]:
     return {
         key_name(field.name): {
             "default": field.default,
-            "description": f"{_key(field).meaning} Allowed: {_key(field).allowed}.",
+            "description": f"{_key(field).meaning} Allowed: {_allowed(settings, field)}.",
         }
         for field in dataclasses.fields(settings)
     }
@@ -132,7 +127,7 @@ def read(
         if name not in values:
             good[field.name] = field.default
             continue
-        mistake, value = _value(name, values[name], field, name in encrypted)
+        mistake, value = _value(settings, field, values[name], name in encrypted)
         if mistake is None:
             good[field.name] = value
         else:
@@ -200,21 +195,38 @@ def _unknown(name: str, known: Iterable[str]) -> Mistake:
     )
 
 
-def _value(name: str, raw: str, field: dataclasses.Field[Any], encrypted: bool) -> tuple[Mistake | None, Any]:
-    spec = _key(field)
+def _value(settings: type, field: dataclasses.Field[Any], raw: str, encrypted: bool) -> tuple[Mistake | None, Any]:
+    spec, name = _key(field), key_name(field.name)
+    secret = spec.secret or encrypted
     if spec.secret and raw and not encrypted:
         return _mistake(name, _SECRET, "an encrypted value", f"pulumi config set --secret {name}"), None
+    if raw == field.default == "":
+        return None, raw
+    allowed = _allowed(settings, field)
     try:
-        value = _PARSERS[str(field.type)](raw)
-        verdict = not _is_nested(raw) and spec.valid(value)
+        value = _parsed(raw, typing.get_type_hints(settings)[field.name])
+        found = list(argument_mistakes(settings, {field.name: value}))
+        if not found:
+            return None, value
+        # What is allowed in place of a value may have a part of the value in it.
+        if spec.shown and not secret:
+            allowed = _plain(found[0].allowed, field)
     except ValueError:
-        verdict = False
-    if verdict is True:
-        return None, value
-    shown = _SECRET if spec.secret or encrypted else _shown(raw) if spec.shown else NOT_SHOWN
+        pass
+    shown = _SECRET if secret else _shown(raw) if spec.shown else NOT_SHOWN
     change = f"--secret {name}" if spec.secret else f"{name} {_quoted(field.default)}"
-    allowed = verdict or spec.allowed
     return _mistake(name, shown, allowed, f"pulumi config set {change}, or any other value allowed"), None
+
+
+def _allowed(settings: type, field: dataclasses.Field[Any]) -> str:
+    hint = argument_types(settings)[field.name]
+    return "true or false" if hint is bool else _plain(allowed_by(hint), field)
+
+
+def _plain(allowed: str, field: dataclasses.Field[Any]) -> str:
+    # Numbers as they are to be written.
+    digits = re.sub(r"(?<=\d),(?=\d)", "", allowed)
+    return f"empty, or {digits}" if field.default == "" else digits
 
 
 def _hidden(mistake: Mistake, encrypted: Collection[str]) -> Mistake:
@@ -246,6 +258,12 @@ def _is_nested(raw: str) -> bool:
         return False
 
 
+def _parsed(raw: str, kind: Any) -> Any:
+    if _is_nested(raw):
+        raise ValueError(raw)
+    return _PARSERS.get(kind, str)(raw)
+
+
 def _boolean(raw: str) -> bool:
     if raw not in ("true", "false"):
         raise ValueError(raw)
@@ -263,4 +281,4 @@ def _quoted(default: Any) -> str:
     return text if re.fullmatch(r"[\w./:-]+", text) else f"'{text}'"
 
 
-_PARSERS: Mapping[str, Callable[[str], Any]] = {"bool": _boolean, "int": _integer, "str": str}
+_PARSERS: Mapping[Any, Callable[[str], Any]] = {bool: _boolean, int: _integer}

@@ -37,10 +37,15 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-
 UrlPath = Annotated[str, Matching(r"/[!-~]{0,1023}", "a path of up to 1,024 characters", "write it as '/healthcheck'")]
 """A path of requests. https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html"""
 
-DOMAIN = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?:[a-z]{2,63}|xn--[a-z0-9-]{1,59})"
-CERTIFICATE = r"arn:aws[a-z-]*:acm:([a-z0-9-]+):\d{12}:certificate/[0-9a-f-]+"
+_DOMAIN = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?:[a-z]{2,63}|xn--[a-z0-9-]{1,59})"
+_CERTIFICATE = r"arn:aws[a-z-]*:acm:([a-z0-9-]+):\d{12}:certificate/[0-9a-f-]+"
+CERTIFICATE = Matching(
+    f"|{_CERTIFICATE}",
+    "the ARN of an ACM certificate",
+    "write it as 'arn:aws:acm:us-east-1:123456789012:certificate/...', or give the certificate's arn",
+)
 
-Domain = Annotated[str, Matching(f"|{DOMAIN}", "a lower-case domain name", "write it as 'files.example.com'")]
+Domain = Annotated[str, Matching(f"|{_DOMAIN}", "a lower-case domain name", "write it as 'files.example.com'")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +59,7 @@ class Https:
 
     domain_name: Domain = ""
     hosted_zone_name: Domain = ""
-    certificate_arn: Annotated[
-        pulumi.Input[str],
-        Matching(
-            f"|{CERTIFICATE}",
-            "the ARN of an ACM certificate",
-            "write it as 'arn:aws:acm:us-east-1:123456789012:certificate/...', or give the certificate's arn",
-        ),
-    ] = ""
+    certificate_arn: Annotated[pulumi.Input[str], CERTIFICATE] = ""
 
     def __post_init__(self) -> None:
         check_fields(self)

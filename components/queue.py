@@ -22,6 +22,10 @@ DEAD_LETTER_DAYS = 14
 """The longest retention of SQS. A message keeps its first timestamp when it moves to the dead-letter queue, so the
 dead-letter queue must keep messages for longer than the queue."""
 
+MAX_VISIBILITY_TIMEOUT_SECONDS = 43_200
+"""Twelve hours, also the longest that a worker can hold a message.
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html"""
+
 _DAY = 86_400
 
 
@@ -46,7 +50,7 @@ class Queue(Component):
         self,
         name: Name,
         *,
-        visibility_timeout_seconds: Annotated[int, Between(0, 43_200)] = 60,
+        visibility_timeout_seconds: Annotated[int, Between(0, MAX_VISIBILITY_TIMEOUT_SECONDS)] = 60,
         max_receives: Annotated[int, Between(1, 1_000)] = 5,
         retention_days: Annotated[int, Between(1, DEAD_LETTER_DAYS - 1)] = 4,
         protected: bool = False,

@@ -22,6 +22,9 @@ Steps = aws.appautoscaling.PolicyStepScalingPolicyConfigurationArgs
 MOST_TASKS = 5_000
 """Tasks of a service. https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html"""
 
+CpuTarget = Annotated[int, Between(10, 90)]
+RequestsPerTask = Annotated[int, Between(1, 1_000_000)]
+
 SCALE_OUT_COOLDOWN = 60
 SCALE_IN_COOLDOWN = 180
 """Seconds. Quick to add and slow to take away: a task too many costs little, one too few costs requests."""
@@ -38,8 +41,8 @@ class Scaling:
 
     min: int
     max: int
-    cpu_target: Annotated[int, Between(10, 90)] = 60
-    requests_per_task: Annotated[int, Between(1, 1_000_000)] = 600
+    cpu_target: CpuTarget = 60
+    requests_per_task: RequestsPerTask = 600
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -10,6 +10,9 @@ import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Annotated
+
+from components.arguments import Valid
 
 EXPRESSIONS = "rate(1 hour), cron(0 3 * * ? *) or at(2030-01-31T03:00:00)"
 TIMEZONES = "a name of the IANA database, as in UTC or America/Sao_Paulo"
@@ -63,6 +66,10 @@ def timezone_problem(timezone: str) -> str | None:
         if zoneinfo.available_timezones() or not re.fullmatch(r"[A-Za-z0-9_+/-]+", timezone):
             return TIMEZONES
     return None
+
+
+ScheduleExpression = Annotated[str, Valid(schedule_problem, "correct the expression", EXPRESSIONS)]
+TimeZone = Annotated[str, Valid(timezone_problem, "correct the name", TIMEZONES)]
 
 
 def _rate_problem(body: str) -> str | None:

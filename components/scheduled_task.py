@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Unpack
+from typing import ClassVar, Unpack
 
 import pulumi_aws as aws
 
-from components.arguments import Valid, checked
+from components.arguments import checked
 from components.cluster import Cluster, capacity_shares
 from components.component import Children, Component, Options
 from components.fargate import Size
@@ -15,7 +15,7 @@ from components.image import Image
 from components.names import Name
 from components.overrides import Overrides
 from components.queue import DEAD_LETTER_DAYS
-from components.schedule_expression import schedule_problem, timezone_problem
+from components.schedule_expression import ScheduleExpression, TimeZone
 from components.task import ContainerArguments, Task
 from components.task_definition import TaskDefinition
 from components.task_network import TaskNetwork
@@ -51,8 +51,8 @@ class ScheduledTask(Component):
         cluster: Cluster,
         image: Image,
         size: Size,
-        schedule: Annotated[str, Valid(schedule_problem, "correct the expression")],
-        timezone: Annotated[str, Valid(timezone_problem, "correct the name")] = "UTC",
+        schedule: ScheduleExpression,
+        timezone: TimeZone = "UTC",
         enabled: bool = True,
         overrides: Overrides | None = None,
         opts: Options = None,

@@ -23,6 +23,8 @@ from components.task_definition import TaskDefinition
 from components.task_network import TaskNetwork
 from components.uses import Use
 
+SpotPercent = Annotated[int, Between(0, 100)]
+
 
 class WorkerService(Component):
     """An ECS service without a port, scaled on its queue's backlog. Its tasks may protect themselves from scale-in.
@@ -53,7 +55,7 @@ class WorkerService(Component):
         image: Image,
         size: Size,
         scaling: BacklogScaling,
-        spot_percent: Annotated[int, Between(0, 100)] = 0,
+        spot_percent: SpotPercent = 0,
         protection_seconds: Annotated[int, Between(60, 172_800, "ECS's limits")] = 900,
         overrides: Overrides | None = None,
         opts: Options = None,

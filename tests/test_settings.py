@@ -4,12 +4,14 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import pulumi
 import pytest
 import yaml
 
 from components import ConfigurationError, Mistake, Size, configuration_schema
+from components.backlog import MessageSeconds
 from settings import Settings
 from tests.components.deployment import PROJECT, Deployment, deploy
 
@@ -225,6 +227,8 @@ def test_a_secret_is_never_shown() -> None:
         ({"ecs-file-ingst:apiToken": token}, {}),
         ({"aws:secretKye": token}, {}),
         ({"vpc": json.dumps({"name": token})}, {}),
+        # What a rule says is allowed in its place has a part of the value in it.
+        ({}, {"sweepSchedule": f"cron({token} 3 * * ? *)"}),
         # What does not go together: the mistake is made of both values.
         ({"hostedZoneName": "example.com"}, {"domainName": f"{token}.example.org"}),
         ({}, {"domainName": f"{token}.example.org"}),
@@ -274,6 +278,16 @@ def test_https_is_on_with_a_domain_or_a_certificate() -> None:
     assert Settings().https is None
     assert Settings(domain_name="a.b.example", hosted_zone_name="b.example").https is not None
     assert Settings(certificate_arn="arn:aws:acm:eu-west-1:123456789012:certificate/1").https is not None
+
+
+def test_a_message_may_take_as_long_as_the_component_says() -> None:
+    rule = get_args(MessageSeconds)[1]
+    for seconds, beyond in ((rule.low, -1), (rule.high, 1)):
+        milliseconds = int(seconds * 1000)
+        assert load({"workerMessageMilliseconds": str(milliseconds)}).worker_message_seconds == seconds
+        assert list(mistakes({"workerMessageMilliseconds": str(milliseconds + beyond)})) == [
+            "workerMessageMilliseconds"
+        ]
 
 
 def test_sizes_come_in_pairs() -> None:

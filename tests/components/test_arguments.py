@@ -17,7 +17,9 @@ from components.arguments import (
     OneOf,
     Text,
     Valid,
+    allowed_by,
     argument_mistakes,
+    argument_types,
     check_call,
     check_fields,
     checked,
@@ -113,6 +115,12 @@ def test_a_mistake_says_what_was_given_what_is_allowed_and_what_to_do(
     arguments: dict[str, Any], name: str, expected: tuple[str, str, str]
 ) -> None:
     assert said(**arguments) == {name: expected}
+
+
+def test_what_an_annotation_allows_is_told_without_a_value_as_with_one() -> None:
+    types = argument_types(Part.__init__)
+    for name, wrong in {"port": 0, "nat": "per_az", "days": 31, "path": "x", "enabled": "yes", "token": 1}.items():
+        assert allowed_by(types[name]) == said(**{name: wrong})[name][1]
 
 
 def test_a_value_that_comes_later_passes_where_an_input_is_taken_and_nowhere_else() -> None:

@@ -1,22 +1,32 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 
 from components import ConfigurationError, configuration_schema, key, load_settings
+from components.arguments import Between, Matching, Valid
 from components.configuration import key_name, read
 from tests.components.deployment import PROJECT, deploy
 
 
+def _not_a_time(value: str) -> str | None:
+    return None if ":" in value else f"{value[:2]}:{value[2:]}"
+
+
 @dataclass(frozen=True)
 class Kitchen:
-    oven_degrees: int = key(180, "How hot.", allowed="100 to 250", valid=lambda value: 100 <= value <= 250)
-    gas_oven: bool = key(False, "Whether it burns gas.", allowed="true or false", valid=lambda value: True)
-    pin_code: str = key("", "Opens it.", allowed="4 digits", valid=lambda value: len(value) == 4, secret=True)
-    radio: str = key("", "An address.", allowed="an address", valid=lambda value: "@" not in value, shown=False)
+    oven_degrees: Annotated[int, Between(100, 250)] = key(180, "How hot.")
+    gas_oven: bool = key(False, "Whether it burns gas.")
+    pin_code: Annotated[str, Matching(r"\d{4}", "4 digits")] = key("", "Opens it.", secret=True)
+    radio: Annotated[str, Matching("[^@]+", "an address")] = key("", "An address.", shown=False)
+    fuel: Literal["gas", "oil", "wood"] = key("gas", "What it burns.")
+    guests: Annotated[int, Between(1, 1000)] = key(4, "Plates.")
+    dinner: Annotated[str, Valid(_not_a_time, allowed="a time")] = key("19:00", "When.")
 
 
 @pytest.fixture
@@ -47,18 +57,24 @@ def test_the_schema_says_what_the_fields_say_and_gives_the_engine_nothing_to_che
         "default": 180,
         "description": "How hot. Allowed: 100 to 250.",
     }
+    assert configuration_schema(Kitchen)["gasOven"]["description"].endswith("Allowed: true or false.")
+    assert configuration_schema(Kitchen)["fuel"]["description"].endswith("Allowed: gas, oil or wood.")
+    # What has an empty default may be empty, and a number is written as it is to be typed.
+    assert configuration_schema(Kitchen)["pinCode"]["description"].endswith("Allowed: empty, or 4 digits.")
+    assert configuration_schema(Kitchen)["guests"]["description"].endswith("Allowed: 1 to 1000.")
     # The engine stops at the first key with a `type` whose value is wrong, or that is a `secret` in plain.
     assert all(set(spec) == {"default", "description"} for spec in configuration_schema(Kitchen).values())
 
 
 def test_values_are_read_as_the_field_s_type_and_missing_ones_are_the_default() -> None:
     good, mistakes = read(Kitchen, {"gasOven": "true", "pinCode": "1234"}, encrypted={"pinCode"})
-    assert good == {"oven_degrees": 180, "gas_oven": True, "pin_code": "1234", "radio": ""}
+    assert good == dataclasses.asdict(Kitchen(gas_oven=True, pin_code="1234"))
     assert mistakes == []
 
 
 def test_wrong_values_are_mistakes_and_not_among_the_fields() -> None:
     values = {"ovenDegrees": "300", "gasOven": "1", "pinCode": "12", "radio": "https://me:password@host"}
+    values |= {"fuel": "coal", "guests": "0", "dinner": "1930"}
     good, mistakes = read(Kitchen, values, encrypted={"pinCode"})
     assert good == {}
     assert [(mistake.name, mistake.value) for mistake in mistakes] == [
@@ -66,7 +82,12 @@ def test_wrong_values_are_mistakes_and_not_among_the_fields() -> None:
         ("gasOven", "1"),
         ("pinCode", "(secret, not shown)"),
         ("radio", "(not shown: it may be a secret)"),
+        ("fuel", "coal"),
+        ("guests", "0"),
+        ("dinner", "1930"),
     ]
+    # What a rule says of the value goes before what it says of all.
+    assert [mistake.allowed for mistake in mistakes[-3:]] == ["gas, oil or wood", "1 to 1000", "19:30"]
     assert "pulumi config set ovenDegrees 180" in mistakes[0].remedy
     assert "--secret pinCode" in mistakes[2].remedy
 
@@ -107,6 +128,11 @@ def test_keys_that_the_project_file_describes_are_known(project_file: Path) -> N
     assert load(project_file, config) == Kitchen()
     assert set(mistakes(project_file, {**config, "frige": "5"})) == {"frige"}
     assert "did you mean fridge?" in mistakes(project_file, {"frige": "5"})["frige"]
+
+
+def test_nothing_of_an_encrypted_value_stands_in_what_is_allowed() -> None:
+    _, mistakes = read(Kitchen, {"dinner": "1930"}, encrypted={"dinner"})
+    assert [(mistake.value, mistake.allowed) for mistake in mistakes] == [("(secret, not shown)", "a time")]
 
 
 def test_a_key_that_nothing_reads_is_told_without_its_value(project_file: Path) -> None:
