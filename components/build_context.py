@@ -69,15 +69,10 @@ def digest_of(*parts: str) -> str:
     return digest.hexdigest()
 
 
-def sha256_of_link(link: Path) -> str:
-    """SHA-256 (hexadecimal) of where a symbolic link leads to."""
-    return hashlib.sha256(os.fsencode(link.readlink())).hexdigest()
-
-
 def _read(folder: Path, path: Path) -> ContextFile:
     relative, mode = path.relative_to(folder), path.lstat().st_mode
     if stat.S_ISLNK(mode):
-        return ContextFile(relative, "link", sha256_of_link(path))
+        return ContextFile(relative, "link", hashlib.sha256(os.fsencode(path.readlink())).hexdigest())
     with path.open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
     # The one bit of a mode that git keeps.

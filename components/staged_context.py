@@ -1,28 +1,26 @@
-"""A build context as the Docker provider gets it: a copy that looks the same on every machine.
+"""A build context as the Docker provider gets it: a copy that it hashes to the same on every machine.
 
 The provider hashes the name, the content and the whole mode of every file of a context
 (https://github.com/pulumi/pulumi-docker/blob/master/provider/provider.go, `hashContext`), and an image whose hash has
 changed is built and rolled out again. Modes come from whoever's umask made the checkout, so that a developer with 002 and
-a pipeline with 022 would roll every service back and forth. The copy has modes and times that follow from its content.
+a pipeline with 022 would roll every service back and forth. The copy has modes that follow from its content.
 
-It lies in the project's folder, since its path is an input, too, and is called by its digest: a run never changes what
-another one is just building from, and what a run that was killed has left behind is completed by the next.
+It lies in the project's folder, since its path is an input, too, and is called by its digest. It appears under that name
+in one piece and disappears so: runs may go on at the same time, or be killed. What somebody changes in it stays changed
+until the folder is deleted.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import shutil
-import stat
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.build_context import BuildContext, ContextFile, sha256_of_link
+from components.build_context import BuildContext
 
 FOLDER = Path(".build")
 """Where the copies lie, relative to the folder of Pulumi.yaml."""
@@ -30,10 +28,8 @@ FOLDER = Path(".build")
 KEEP_SECONDS = 24 * 60 * 60
 """How long a copy stays that no run has used. Longer than any update may take."""
 
-_MODES = {"file": 0o644, "executable": 0o755}
+_MODES = {"file": 0o644, "executable": 0o755, "link": 0o777}
 _FOLDER_MODE = 0o755
-# The first time that a ZIP archive can hold, and how many seconds follow it until 1997.
-_FIRST_TIME, _TIMES = 315_532_800, 2**29
 
 
 class ContextChanged(Exception):
@@ -60,101 +56,63 @@ def stage(context: Path) -> StagedContext:
     """
     read = BuildContext.read(context, without=FOLDER)
     target = FOLDER / read.digest[:32]
-    with _locked():
-        target.mkdir(exist_ok=True)
+    FOLDER.mkdir(exist_ok=True)
+    # Whoever uses the components need not know of this folder to keep it out of a repository.
+    (FOLDER / ".gitignore").write_text("*\n")
+    try:
         os.utime(target)
-        _clear(target, read)
-        for folder in _folders(read):
-            (target / folder).mkdir(exist_ok=True)
-        for file in read.files:
-            if not _is_copied(file, target / file.path):
-                _copy(context, file, target / file.path)
-        for folder in _folders(read):
-            _settle_folder(target / folder)
-        target.chmod(_FOLDER_MODE)
-        _remove_old()
-    for file in read.files:
-        if file.kind == "link" and not _leads_inside(target / file.path, target):
-            raise LinkLeadsOut(str(context / file.path))
+    except FileNotFoundError:
+        _copy(read, target)
+    _remove_old()
     return StagedContext(target.as_posix(), read.digest)
 
 
-@contextmanager
-def _locked() -> Iterator[None]:
-    FOLDER.mkdir(exist_ok=True)
-    # Whoever uses the components need not know of this folder to keep it out of a repository.
-    ignore = FOLDER / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")
-    with (FOLDER / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _copy(read: BuildContext, target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=FOLDER) as temporary:
+        copy = Path(temporary, target.name)
+        for file in read.files:
+            (copy / file.path).parent.mkdir(parents=True, exist_ok=True)
+            # The times are those of the copying. Web servers take a page for the one that a browser has when it has the
+            # same time and size (nginx's ETag, ngx_http_set_etag; https://github.com/NixOS/nixpkgs/issues/25485), or a
+            # time that is not later (Go's net/http, checkIfModifiedSince): neither a fixed time nor one that is made of
+            # the content would do. The provider doesn't hash them.
+            shutil.copyfile(read.folder / file.path, copy / file.path, follow_symlinks=False)
+            if file.kind != "link":
+                (copy / file.path).chmod(_MODES[file.kind])
+            elif os.chmod in os.supports_follow_symlinks:
+                # Linux knows one mode of links; macOS applies the umask.
+                (copy / file.path).chmod(_MODES[file.kind], follow_symlinks=False)
+        for folder, _, _ in os.walk(copy):
+            Path(folder).chmod(_FOLDER_MODE)
+        _check(read, copy)
+        try:
+            copy.rename(target)
+        except OSError:
+            # Another run was quicker.
+            if not target.is_dir():
+                raise
 
 
-def _folders(read: BuildContext) -> list[Path]:
-    """Every folder that a file is in, parents first."""
-    return sorted({folder for file in read.files for folder in file.path.parents} - {Path()})
+def _check(read: BuildContext, copy: Path) -> None:
+    changed = sorted(file.path for file in set(read.files) - set(BuildContext.read(copy).files))
+    if changed:
+        raise ContextChanged(str(read.folder / changed[0]))
+    for file in read.files:
+        if file.kind == "link" and not _leads_inside(copy / file.path, copy):
+            raise LinkLeadsOut(str(read.folder / file.path))
 
 
-def _clear(target: Path, read: BuildContext) -> None:
-    """Removes what others have put there: the system's file browser, a tool that compiles."""
-    files, folders = {file.path for file in read.files}, set(_folders(read))
-    for path in sorted(target.rglob("*"), reverse=True):
-        relative, is_folder = path.relative_to(target), path.is_dir() and not path.is_symlink()
-        if relative not in (folders if is_folder else files):
-            path.rmdir() if is_folder else path.unlink()
-
-
-def _is_copied(file: ContextFile, copy: Path) -> bool:
-    try:
-        status = copy.lstat()
-    except FileNotFoundError:
-        return False
-    if file.kind == "link":
-        return stat.S_ISLNK(status.st_mode) and sha256_of_link(copy) == file.sha256
-    # Written to since, it would have another time.
-    return stat.S_IMODE(status.st_mode) == _MODES[file.kind] and int(status.st_mtime) == _time(file)
-
-
-def _copy(context: Path, file: ContextFile, copy: Path) -> None:
-    # Put in place in one piece: another run may be building from the folder.
-    partial = FOLDER / ".partial"
-    partial.unlink(missing_ok=True)
-    shutil.copyfile(context / file.path, partial, follow_symlinks=False)
-    if file.kind == "link":
-        # Linux knows one mode of links; macOS applies the umask.
-        if os.chmod in os.supports_follow_symlinks:
-            partial.chmod(0o777, follow_symlinks=False)
-    else:
-        with partial.open("rb") as content:
-            if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
-                raise ContextChanged(str(context / file.path))
-        partial.chmod(_MODES[file.kind])
-        os.utime(partial, (_time(file), _time(file)))
-    partial.replace(copy)
-
-
-def _settle_folder(folder: Path) -> None:
-    folder.chmod(_FOLDER_MODE)
-    os.utime(folder, (_FIRST_TIME, _FIRST_TIME))
-
-
-def _time(file: ContextFile) -> int:
-    """The time of a copy, in seconds: the same for the same content and, most likely, another for another.
-
-    One time for all files would do for the build; but web servers make an ETag of a file's time and size, and would tell
-    a browser that a page which was changed in place is the one that it has.
-    """
-    return _FIRST_TIME + int(file.sha256[:8], 16) % _TIMES
-
-
-def _leads_inside(link: Path, target: Path) -> bool:
+def _leads_inside(link: Path, copy: Path) -> bool:
     resolved = link.resolve()
-    return resolved.is_relative_to(target.resolve()) and resolved.exists()
+    return resolved.is_relative_to(copy.resolve()) and resolved.exists()
 
 
 def _remove_old() -> None:
     oldest = time.time() - KEEP_SECONDS
     for folder in FOLDER.iterdir():
-        if folder.is_dir() and folder.stat().st_mtime < oldest:
-            shutil.rmtree(folder)
+        # Another run may be removing it, too.
+        with suppress(FileNotFoundError):
+            if folder.is_dir() and folder.stat().st_mtime < oldest:
+                # Moved first: a run that is killed here leaves no half of a copy under its name.
+                with tempfile.TemporaryDirectory(dir=FOLDER) as temporary:
+                    folder.rename(Path(temporary, folder.name))

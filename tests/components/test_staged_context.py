@@ -4,9 +4,11 @@ import os
 import shutil
 import stat
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,11 +54,48 @@ def provider_digest(project: Path, path: str) -> str:
     return provider_context_digest(project / path, project / path / "Dockerfile", project)
 
 
-def look(folder: Path) -> dict[str, tuple[str, float]]:
-    return {
-        path.relative_to(folder).as_posix(): (stat.filemode(path.lstat().st_mode), path.lstat().st_mtime)
-        for path in folder.rglob("*")
-    }
+def modes(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): stat.filemode(path.lstat().st_mode) for path in folder.rglob("*")}
+
+
+def folders() -> set[Path]:
+    return {path for path in Path(".build").iterdir() if path.is_dir()}
+
+
+@contextmanager
+def before_each_file(call: Callable[[Path], object]) -> Iterator[None]:
+    """`call` gets the path in the context of each file that is about to be copied."""
+    copyfile = shutil.copyfile
+
+    def called_first(source: Path, target: Path, **options: bool) -> None:
+        call(Path(source))
+        copyfile(source, target, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "copyfile", called_first)
+        yield
+
+
+class Killed(BaseException):
+    """What ends a run at once."""
+
+
+@contextmanager
+def killed(where: str) -> Iterator[None]:
+    """A run ends at a call of `where`, and cleans nothing up."""
+
+    def kill(*args: Any, **options: Any) -> None:
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(shutil, "rmtree", lambda *args, **options: None)
+        patch.setattr(where, kill)
+        yield
+
+
+def make_old(folder: Path) -> None:
+    long_ago = folder.stat().st_mtime - staged_context.KEEP_SECONDS - 60
+    os.utime(folder, (long_ago, long_ago))
 
 
 def test_it_holds_what_docker_would_send(context: Path) -> None:
@@ -70,19 +109,19 @@ def test_it_holds_what_docker_would_send(context: Path) -> None:
 
 def test_another_umask_owner_s_bits_and_times_are_the_same_build(project: Path, context: Path, tmp_path: Path) -> None:
     first = stage(context)
-    before, digest = look(Path(first.path)), provider_digest(project, first.path)
+    before, digest = modes(Path(first.path)), provider_digest(project, first.path)
     (context / "app.py").chmod(0o664)
     os.utime(context / "app.py", (1, 1))
     assert stage(context) == first
-    assert (look(Path(first.path)), provider_digest(project, first.path)) == (before, digest)
+    assert (modes(Path(first.path)), provider_digest(project, first.path)) == (before, digest)
     shutil.rmtree(".build")
     with umask(0o002):
         other = write(tmp_path / "other" / "checkout", FILES)
         assert oct((other / "app.py").stat().st_mode).endswith("664")
         assert stage(other) == first
-    assert (look(Path(first.path)), provider_digest(project, first.path)) == (before, digest)
+    assert (modes(Path(first.path)), provider_digest(project, first.path)) == (before, digest)
     # Readable by the container's user, whoever that is.
-    assert {mode for mode, _ in before.values()} == {"-rw-r--r--", "drwxr-xr-x"}
+    assert set(before.values()) == {"-rw-r--r--", "drwxr-xr-x"}
 
 
 def test_what_has_changed_is_another_copy_and_the_other_one_stays(context: Path) -> None:
@@ -100,15 +139,14 @@ def test_an_executable_stays_one_and_is_another_build(context: Path) -> None:
     (context / "app.py").chmod(0o700)
     second = stage(context)
     assert first != second
-    assert look(Path(second.path))["app.py"][0] == "-rwxr-xr-x"
+    assert modes(Path(second.path))["app.py"] == "-rwxr-xr-x"
 
 
-def test_the_time_of_a_copy_follows_from_its_content(context: Path) -> None:
-    (context / "same.py").write_text("1")
-    first = look(Path(stage(context).path))
-    (context / "app.py").write_text("3")
-    second = look(Path(stage(context).path))
-    assert first["app.py"][1] == first["same.py"][1] == second["same.py"][1] != second["app.py"][1]
+def test_a_copy_has_the_time_of_the_copying_so_that_a_change_is_always_later(context: Path) -> None:
+    os.utime(context / "app.py", (1, 1))
+    # A file system's clock ticks a few times in a hundredth of a second.
+    started = time.time() - 1
+    assert Path(stage(context).path, "app.py").stat().st_mtime > started
 
 
 def test_nothing_is_written_again_while_nothing_changes(context: Path) -> None:
@@ -118,31 +156,43 @@ def test_nothing_is_written_again_while_nothing_changes(context: Path) -> None:
     assert {path: path.stat().st_ino for path in staged.rglob("*")} == before
 
 
-def test_a_copy_that_was_left_half_way_or_meddled_with_is_mended(project: Path, context: Path) -> None:
-    (context / "link").symlink_to("app.py")
-    staged = stage(context)
-    folder, before = Path(staged.path), provider_digest(project, staged.path)
-    (folder / "app.py").write_text("other")
-    (folder / "Dockerfile").chmod(0o664)
-    (folder / "link").unlink()
-    (folder / "link").symlink_to("Dockerfile")
-    shutil.rmtree(folder / "sub")
-    (folder / "sub").write_text("a file in place of a folder")
-    write(folder, {".DS_Store": "", "__pycache__/app.pyc": ""})
-    assert stage(context) == staged
-    assert provider_digest(project, staged.path) == before
-    assert (folder / "app.py").read_text() == "1"
-
-
-def test_runs_at_the_same_time_make_one_copy(project: Path, context: Path) -> None:
+def test_runs_at_the_same_time_make_one_complete_copy(context: Path) -> None:
     seen = []
-    runs = [threading.Thread(target=lambda: seen.append(stage(context))) for _ in range(4)]
-    for run in runs:
-        run.start()
-    for run in runs:
-        run.join()
-    assert len(seen) == 4 and len(set(seen)) == 1
-    assert len({provider_digest(project, staged.path) for staged in seen}) == 1
+    together = threading.Barrier(3)
+    runs = [threading.Thread(target=lambda: seen.append(stage(context))) for _ in range(together.parties)]
+    # All are copying before one is done.
+    with before_each_file(lambda source: together.wait(60)):
+        for run in runs:
+            run.start()
+        for run in runs:
+            run.join()
+    assert len(seen) == len(runs) and folders() == {Path(staged.path) for staged in seen}
+    assert set(modes(Path(seen[0].path))) == {"Dockerfile", "app.py", "sub", "sub/part.py"}
+    assert Path(seen[0].path).stat().st_mode & 0o777 == 0o755
+
+
+def test_what_a_killed_run_left_changes_nothing_and_is_removed_when_it_is_old(context: Path) -> None:
+    with killed("shutil.copyfile"):
+        stage(context)
+    [left] = folders()
+    staged = Path(stage(context).path)
+    assert folders() == {left, staged} and (staged / "app.py").read_text() == "1"
+    make_old(left)
+    stage(context)
+    assert folders() == {staged}
+
+
+def test_a_run_that_is_killed_while_it_removes_a_copy_leaves_no_half_under_its_name(context: Path) -> None:
+    unused = stage(context)
+    (context / "app.py").write_text("2")
+    stage(context)
+    make_old(Path(unused.path))
+    with killed("shutil.rmtree"):
+        stage(context)
+    assert not Path(unused.path).exists()
+    (context / "app.py").write_text("1")
+    assert stage(context) == unused
+    assert Path(unused.path, "app.py").read_text() == "1"
 
 
 def test_links_stay_links(project: Path, context: Path) -> None:
@@ -177,23 +227,26 @@ def test_copies_that_no_run_uses_any_more_are_removed(context: Path) -> None:
     for content in ("2", "3"):
         (context / "app.py").write_text(content)
         used.append(stage(context))
-    long_ago = Path(unused.path).stat().st_mtime - staged_context.KEEP_SECONDS - 60
-    os.utime(unused.path, (long_ago, long_ago))
-    os.utime(used[1].path, (long_ago, long_ago))
+    make_old(Path(unused.path))
+    make_old(Path(used[1].path))
     assert stage(context) == used[1]
     assert [Path(staged.path).exists() for staged in (unused, *used)] == [False, True, True]
 
 
-def test_a_file_that_is_written_while_it_is_copied_is_no_copy(context: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copyfile = shutil.copyfile
+@pytest.mark.parametrize("name", ["app.py", "link"])
+def test_what_is_changed_while_it_is_copied_is_no_copy(context: Path, name: str) -> None:
+    (context / "link").symlink_to("app.py")
 
-    def write_first(source: Path, target: Path, **options: bool) -> None:
-        Path(source).write_text("written meanwhile")
-        copyfile(source, target, **options)
+    def change(source: Path) -> None:
+        if source.name == name == "link":
+            source.unlink()
+            source.symlink_to("Dockerfile")
+        elif source.name == name:
+            source.write_text("written meanwhile")
 
-    monkeypatch.setattr(shutil, "copyfile", write_first)
-    with pytest.raises(ContextChanged, match="service/"):
+    with before_each_file(change), pytest.raises(ContextChanged, match=f"^service/{name}$"):
         stage(context)
+    assert not folders()
 
 
 def test_a_folder_that_can_not_be_written_is_an_error(context: Path) -> None:
