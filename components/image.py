@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 import pulumi
 import pulumi_aws as aws
@@ -20,11 +20,11 @@ from components.names import Name
 from components.overrides import Overrides
 from components.staged_context import FOLDER, ContextChanged, LinkLeadsOut, StagedContext, stage
 
-ARCHITECTURES = {"linux/amd64": "X86_64", "linux/arm64": "ARM64"}
-"""ECS's name of the CPU architecture, by Docker's name of the platform."""
-
-Platform = Annotated[str, Matching("|".join(ARCHITECTURES), " or ".join(ARCHITECTURES), "use one of these")]
+Platform = Literal["linux/amd64", "linux/arm64"]
 """What an image is built for, as Docker calls it."""
+
+ARCHITECTURES: Mapping[Platform, str] = {"linux/amd64": "X86_64", "linux/arm64": "ARM64"}
+"""ECS's name of the CPU architecture, by Docker's name of the platform."""
 
 KEEP_IMAGES = 100
 """Images that the repository keeps.
@@ -132,7 +132,7 @@ class Image(Component):
         )
         return repository
 
-    def _build(self, staged: StagedContext, platform: str, build_args: dict[str, str]) -> docker.Image:
+    def _build(self, staged: StagedContext, platform: Platform, build_args: dict[str, str]) -> docker.Image:
         tag = digest_of(staged.digest, platform, *(f"{key}={build_args[key]}" for key in sorted(build_args)))[:32]
         return docker.Image(
             self.name,

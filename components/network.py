@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import pulumi
 import pulumi_aws as aws
@@ -30,14 +30,9 @@ VpcChoice = Annotated[
 Zones = Annotated[
     int, Between(2, MAX_ZONES, f"a load balancer needs two, a VPC of its own has addresses for {MAX_ZONES}")
 ]
-NatGateways = Annotated[
-    str,
-    Matching(
-        "none|single|per-az", "none, single or per-az", "write single for one in all, per-az for one in each zone"
-    ),
-]
+NatGateways = Literal["none", "single", "per-az"]
 CIDR_BLOCK = "10.0.0.0/16"
-NAT_GATEWAYS = "none"
+NAT_GATEWAYS: NatGateways = "none"
 
 
 def shape_mistake(vpc: str, name: str, value: str, default: str) -> Mistake | None:
@@ -151,7 +146,7 @@ class Network(Component):
                 ),
             )
 
-    def _create(self, zones: Sequence[str], cidr: ipaddress.IPv4Network, nat_gateways: str) -> None:
+    def _create(self, zones: Sequence[str], cidr: ipaddress.IPv4Network, nat_gateways: NatGateways) -> None:
         vpc = aws.ec2.Vpc(
             f"{self.name}-vpc",
             cidr_block=str(cidr),

@@ -61,7 +61,7 @@ _WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"nat_gateways": "one"}, "nat_gateways", "none, single or per-az"),
     ({"nat_gateways": "per_az"}, "nat_gateways", "none, single or per-az"),
     ({"nat_gateways": ""}, "nat_gateways", "none, single or per-az"),
-    ({"nat_gateways": True}, "nat_gateways", "text"),
+    ({"nat_gateways": True}, "nat_gateways", "none, single or per-az"),
     ({"vpc": "default", "nat_gateways": "single"}, "nat_gateways", "a VPC that exists keeps its shape"),
     ({"vpc": "shared", "cidr_block": "10.1.0.0/16"}, "cidr_block", "a VPC that exists keeps its shape"),
     *[({"cidr_block": block}, "cidr_block", "a private IPv4 block of /16 to /23") for block in (
