@@ -18,7 +18,7 @@ from components.configuration import given, key, keys, load_settings
 from components.errors import Mistake
 from components.fargate import MEMORY_BY_CPU, Size, size_mistake
 from components.image import Platform
-from components.load_balancer import CERTIFICATE, Domain, Https, https_problem
+from components.load_balancer import CERTIFICATE, Domain, Https, https_problem, in_region
 from components.network import CIDR_BLOCK, NAT_GATEWAYS, NatGateways, VpcChoice, Zones, shape_mistake
 from components.queue import MAX_VISIBILITY_TIMEOUT_SECONDS
 from components.scaling import CpuTarget, RequestsPerTask
@@ -217,6 +217,19 @@ def _https(values: Mapping[str, Any], *names: str) -> Mistake | None:
     return Mistake(name=keys(*names), value=given(values, *names), allowed=allowed, remedy=remedy)
 
 
+def _certificate(values: Mapping[str, Any], name: str) -> Mistake | None:
+    # A load balancer takes a certificate of its own region alone.
+    region = pulumi.Config("aws").get("region")
+    if not values[name] or not region or in_region(values[name], region):
+        return None
+    return Mistake(
+        name=keys(name),
+        value=given(values, name),
+        allowed=f"a certificate of the stack's region, {region}",
+        remedy=f"request or import one in {region}, or pulumi config rm {keys(name)}: with a hostedZoneName one is made",
+    )
+
+
 _CHECKS: tuple[tuple[Callable[..., Mistake | None], tuple[str, ...]], ...] = (
     (_size, ("api_cpu", "api_memory")),
     (_size, ("worker_cpu", "worker_memory")),
@@ -225,4 +238,5 @@ _CHECKS: tuple[tuple[Callable[..., Mistake | None], tuple[str, ...]], ...] = (
     (_shape, ("vpc", "nat_gateways")),
     (_shape, ("vpc", "vpc_cidr")),
     (_https, ("domain_name", "hosted_zone_name", "certificate_arn")),
+    (_certificate, ("certificate_arn",)),
 )

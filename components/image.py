@@ -166,7 +166,7 @@ class Image(Component):
 
 
 def _check_declared(name: str, dockerfile: Path, build_args: Mapping[str, str]) -> None:
-    declared = _declared(dockerfile.read_text(encoding="utf-8"))
+    declared = _declared(dockerfile.read_text(encoding="utf-8", errors="replace"))
     unknown = [key for key in build_args if key not in declared and not _PREDEFINED.fullmatch(key)]
     if unknown:
         raise ArgumentError(
@@ -204,7 +204,8 @@ def _stage(name: str, context: str) -> StagedContext:
             "a folder that stays as it is while it is copied",
         )
         remedy = "run Pulumi again"
-    except OSError as error:
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
+        # Links in a circle are a RuntimeError of pathlib's before Python 3.13; an ignore file is UTF-8.
         value, allowed = (
             f"{context!r}: {error}",
             f"a folder that can be read, to be copied to {FOLDER}/ in the project's",

@@ -226,11 +226,9 @@ class LoadBalancer(Component):
         return http, secure
 
     def _given_certificate(self, https: Https) -> pulumi.Output[str]:
-        # Told as late as this only where the region or the certificate is no plain value.
-        # ACM is regional, and a listener takes a certificate of its own region alone.
-        # https://docs.aws.amazon.com/acm/latest/userguide/acm-regions.html
+        # Told as late as this, when other resources are registered already: the region is the provider's.
         return pulumi.Output.all(https.certificate_arn, Place.of(self).region).apply(
-            lambda given: _in_region(self.name, given[0], given[1])
+            lambda given: _checked_certificate(self.name, given[0], given[1])
         )
 
     def _certificate(self, https: Https) -> pulumi.Output[str]:
@@ -289,8 +287,14 @@ def _present(value: str | None) -> str:
     return value
 
 
-def _in_region(name: str, certificate_arn: str, region: str) -> str:
-    if certificate_arn.split(":")[2:4] == ["acm", region]:
+def in_region(certificate_arn: str, region: str) -> bool:
+    """Whether the certificate is ACM's in this region. ACM is regional, and so are load balancers.
+    https://docs.aws.amazon.com/acm/latest/userguide/acm-regions.html"""
+    return certificate_arn.split(":")[2:4] == ["acm", region]
+
+
+def _checked_certificate(name: str, certificate_arn: str, region: str) -> str:
+    if in_region(certificate_arn, region):
         return certificate_arn
     raise ArgumentError(
         f"LoadBalancer {name!r}",
