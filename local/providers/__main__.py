@@ -9,7 +9,7 @@ from local.providers.standin import StandIn
 
 
 def stand_in(package: str) -> StandIn:
-    """The stand-in for a package: its own, or the one that passes everything through."""
+    """The stand-in for a package: its own, or one that knows no type and no function."""
     # Imported when it is asked for: each plugin is a process, and starts as quickly as what it needs.
     match package:
         case "aws":
@@ -25,9 +25,7 @@ def stand_in(package: str) -> StandIn:
 
             return RandomStandIn()
         case _:
-            from local.providers.passthrough import Passthrough
-
-            return Passthrough(package)
+            return StandIn(package)
 
 
 if __name__ == "__main__":

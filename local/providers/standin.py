@@ -22,6 +22,9 @@ from pulumi.provider.experimental.provider import (
     GetSchemaResponse,
     InvokeRequest,
     InvokeResponse,
+    ParameterizeRequest,
+    ParameterizeResponse,
+    ParametersValue,
     PropertyDiff,
     PropertyDiffKind,
     Provider,
@@ -41,8 +44,9 @@ from local.providers.values import Plain, from_plain, is_known, to_plain
 class StandIn(Provider):
     """Serves the types of `kind_of` and the functions of `answer`; a name that isn't there is an error that names it.
 
-    In a preview a type that isn't there is passed through instead: its inputs are planned as they are, its outputs stay
-    unknown, and it is noted for whoever has asked for the preview.
+    A package that has no stand-in of its own has one that knows no name at all. In a preview a type that isn't there is
+    passed through instead: its inputs are planned as they are, its outputs stay unknown, and it is noted for whoever has
+    asked for the preview.
     """
 
     def __init__(self, package: str) -> None:
@@ -77,6 +81,13 @@ class StandIn(Provider):
         self.configured(to_plain(request.args))
         # Without support for previews the engine itself keeps every output unknown that isn't an input: the truth.
         return ConfigureResponse(accept_secrets=False, supports_preview=False)
+
+    async def parameterize(self, request: ParameterizeRequest) -> ParameterizeResponse:
+        # A bridged Terraform provider: the package is a value of the bridge's own plugin.
+        value = request.parameters
+        if not isinstance(value, ParametersValue):
+            raise ValueError(f"{self._package}: a stand-in is parameterized by an installed SDK only")
+        return ParameterizeResponse(value.name, value.version)
 
     async def invoke(self, request: InvokeRequest) -> InvokeResponse:
         arguments = to_plain(request.args)

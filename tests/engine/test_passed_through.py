@@ -102,19 +102,28 @@ def test_a_preview_passes_unknown_types_through_and_says_so(executable: Path, tm
     assert "note: " not in "\n".join(said)
 
 
-def test_up_refuses_them_by_name_and_makes_none(executable: Path, tmp_path: Path, project: Path) -> None:
-    (project / "__main__.py").write_text(
-        'import pulumi, pulumi_aws\npulumi_aws.secretsmanager.Secret("dsn")\n'
-        'pulumi.CustomResource("command:local:Command", "c", {}, opts=pulumi.ResourceOptions(version="1.999.0"))\n'
-    )
+@pytest.mark.parametrize(
+    ("token", "program"),
+    [
+        ("aws:secretsmanager/secret:Secret", 'import pulumi_aws\npulumi_aws.secretsmanager.Secret("dsn")\n'),
+        (
+            "command:local:Command",
+            "import pulumi\n"
+            'pulumi.CustomResource("command:local:Command", "c", {}, opts=pulumi.ResourceOptions(version="1.999.0"))\n',
+        ),
+    ],
+)
+def test_up_refuses_them_by_name_and_makes_none(
+    executable: Path, tmp_path: Path, project: Path, token: str, program: str
+) -> None:
+    (project / "__main__.py").write_text(program)
     said: list[str] = []
     engine = Engine(executable, LocalPaths(tmp_path / "local"), root=project, output=said.append)
     with pytest.raises(EngineFailed):
         engine.up("test")
     kinds = {str(resource["type"]) for resource in engine.deployment("test").get("resources") or []}
-    for token in ("aws:secretsmanager/secret:Secret", "command:local:Command"):
-        assert any(f"{token}: the" in line or f"{token}: there is no stand-in" in line for line in said), token
-        assert token not in kinds
+    assert any(f"{token}: the stand-in" in line for line in said)
+    assert token not in kinds
 
 
 def test_an_unknown_function_is_an_error_with_its_remedy(executable: Path, tmp_path: Path, project: Path) -> None:
@@ -129,16 +138,22 @@ def test_an_unknown_function_is_an_error_with_its_remedy(executable: Path, tmp_p
     assert "deploy this stack with the real provider" in text
 
 
+@pytest.mark.parametrize(
+    ("resource", "mistake"),
+    [
+        ('lb.TargetGroup("t", health_check={"pth": "/"}, port=80)', "healthCheck.pth: {}; did you mean 'path'?"),
+        (
+            'secretsmanager.Secret("s", replicas=[{"regon": "eu-west-1"}])',
+            "replicas[0].regon: {}; did you mean 'region'?",
+        ),
+    ],
+)
 def test_a_wrong_property_name_ends_a_preview_with_the_right_one(
-    executable: Path, tmp_path: Path, project: Path
+    executable: Path, tmp_path: Path, project: Path, resource: str, mistake: str
 ) -> None:
-    (project / "__main__.py").write_text(
-        'import pulumi_aws\npulumi_aws.lb.TargetGroup("t", health_check={"pth": "/"}, port=80)\n'
-        'pulumi_aws.secretsmanager.Secret("s", replicas=[{"regon": "eu-west-1"}])\n'
-    )
+    (project / "__main__.py").write_text(f"import pulumi_aws\npulumi_aws.{resource}\n")
     said: list[str] = []
     with pytest.raises(EngineFailed):
         Engine(executable, LocalPaths(tmp_path / "local"), root=project, output=said.append).preview("test")
     text = "\n".join(said)
-    assert "healthCheck.pth: there is no such property; did you mean 'path'?" in text
-    assert "replicas[0].regon: there is no such property; did you mean 'region'?" in text
+    assert mistake.format("there is no such property") in text

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 from pulumi.provider.experimental.property_value import PropertyValue
-from pulumi.provider.experimental.provider import CheckRequest, DiffRequest, InvokeRequest
+from pulumi.provider.experimental.provider import (
+    CheckRequest,
+    DiffRequest,
+    InvokeRequest,
+    ParameterizeRequest,
+    ParametersValue,
+)
 
 from local.providers.aws.plugin import AwsStandIn
 from local.providers.passed_through import PassedThrough
@@ -108,6 +114,12 @@ def test_changes_update_or_replace(provider: AwsStandIn, token: str, old: Any, n
 def test_what_is_not_known_yet_counts_as_changed(provider: AwsStandIn) -> None:
     answer = diff(provider, "aws:ecs/service:Service", {"taskDefinition": "a:1"}, {"taskDefinition": UNKNOWN})
     assert answer.changes is True
+
+
+def test_a_package_without_a_stand_in_is_parameterized_by_its_sdk_alone() -> None:
+    stand_in = StandIn("terraform-provider")
+    answer = asyncio.run(stand_in.parameterize(ParameterizeRequest(ParametersValue("netbox", "1.2.3", b""))))
+    assert (answer.name, answer.version) == ("netbox", "1.2.3")
 
 
 def test_values_go_there_and_back() -> None:
