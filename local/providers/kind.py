@@ -77,6 +77,14 @@ class ResourceKind:
         """Inputs whose difference the provider plans nothing for. Raises ValueError for a change that it refuses."""
         return frozenset()
 
+    def planned(self, old: Properties, inputs: Properties) -> Properties:
+        """What a preview says of computed outputs other than that a new resource's are unknown and an old one's stay.
+
+        `old` is the state, empty for a new resource; a value is `UNKNOWN` where the provider plans a change to something
+        that it doesn't know yet.
+        """
+        return {}
+
     def create(self, name: str, inputs: Properties) -> Created:
         """May raise NotReady."""
         raise NotImplementedError

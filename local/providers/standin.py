@@ -38,7 +38,7 @@ from local.providers.kind import NotReady, Properties, ResourceKind
 from local.providers.passed_through import PassedThrough
 from local.providers.refresh import inputs_from, is_write_only, without_write_only
 from local.providers.schema import Schemas
-from local.providers.values import Plain, from_plain, is_known, to_plain
+from local.providers.values import UNKNOWN, Plain, from_plain, is_known, to_plain
 
 
 class StandIn(Provider):
@@ -47,6 +47,10 @@ class StandIn(Provider):
     A package that has no stand-in of its own has one that knows no name at all. In a preview a type that isn't there is
     passed through instead: its inputs are planned as they are, its outputs stay unknown, and it is noted for whoever has
     asked for the preview.
+
+    A preview plans as pulumi-terraform-bridge does, whose `Create` and `Update` answer a preview with the state that
+    Terraform has planned (`pkg/tfbridge/provider.go`, ProposedState): a new resource has its inputs, its automatic name
+    among them, and no id yet. The defaults of a provider's schema are no part of it: they are unknown.
     """
 
     def __init__(self, package: str) -> None:
@@ -79,8 +83,7 @@ class StandIn(Provider):
 
     async def configure(self, request: ConfigureRequest) -> ConfigureResponse:
         self.configured(to_plain(request.args))
-        # Without support for previews the engine itself keeps every output unknown that isn't an input: the truth.
-        return ConfigureResponse(accept_secrets=False, supports_preview=False)
+        return ConfigureResponse(accept_secrets=False, supports_preview=True)
 
     async def parameterize(self, request: ParameterizeRequest) -> ParameterizeResponse:
         # A bridged Terraform provider: the package is a value of the bridge's own plugin.
@@ -105,8 +108,7 @@ class StandIn(Provider):
         if kind is None and self._passed_through is None:
             return CheckResponse(request.new_inputs, [CheckFailure("", self._unknown("resource type", token))])
         news, olds = to_plain(request.new_inputs), to_plain(request.old_inputs)
-        # The bridge leaves nulls out of what it checks (`Provider.Check`: SkipNulls).
-        given = {key: value for key, value in news.items() if value is not None}
+        given = _given(news)
         mistakes = [*self._schemas.mistakes(token, given), *(kind.mistakes(given) if kind else ())]
         if mistakes:
             return CheckResponse(request.new_inputs, [CheckFailure("", mistake) for mistake in mistakes])
@@ -141,7 +143,8 @@ class StandIn(Provider):
         kind = self._kind(_type_of(request.urn))
         inputs = to_plain(request.properties)
         if request.preview:
-            return CreateResponse("", request.properties)
+            planned = dict.fromkeys(kind.computed, UNKNOWN) | kind.planned({}, inputs) | _given(inputs)
+            return CreateResponse("", _state(kind, planned))
         try:
             created = await asyncio.to_thread(kind.create, request.name, inputs)
         except NotReady as error:
@@ -153,7 +156,7 @@ class StandIn(Provider):
         olds, inputs = to_plain(request.olds), to_plain(request.news)
         kept = {key: value for key, value in olds.items() if key in kind.computed}
         if request.preview:
-            return UpdateResponse(from_plain(kept | inputs))
+            return UpdateResponse(_state(kind, kept | kind.planned(olds, inputs) | _given(inputs)))
         try:
             computed = await asyncio.to_thread(kind.update, request.resource_id, olds, inputs)
         except NotReady as error:
@@ -199,6 +202,11 @@ class Unfinished(Exception):
         super().__init__(reason)
         self.resource_id = resource_id
         self.state = state
+
+
+def _given(inputs: Properties) -> Properties:
+    # The bridge leaves nulls out of what it checks and creates (`Provider.Check`, `Provider.Create`: SkipNulls).
+    return {key: value for key, value in inputs.items() if value is not None}
 
 
 def _state(kind: ResourceKind, state: Properties) -> dict[str, PropertyValue]:

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pulumi
-from pulumi.provider.experimental.property_value import Computed, PropertyValue
+from pulumi.provider.experimental.property_value import PropertyValue
+from pulumi.runtime import rpc
 
 
 class _Unknown:
@@ -42,7 +43,8 @@ def is_known(value: Plain) -> bool:
 
 def _plain(value: PropertyValue) -> Plain:
     inner = value.value
-    if isinstance(inner, Computed):
+    # The engine's own word for it. The SDK's PropertyValue neither reads it nor writes its `Computed`.
+    if inner == rpc.UNKNOWN:
         return UNKNOWN
     if isinstance(inner, Mapping):
         return {key: _plain(item) for key, item in inner.items()}
@@ -57,7 +59,7 @@ def _plain(value: PropertyValue) -> Plain:
 
 def _property(value: Plain) -> PropertyValue:
     if value is UNKNOWN:
-        return PropertyValue.computed()
+        return PropertyValue(rpc.UNKNOWN)
     if isinstance(value, Mapping):
         return PropertyValue({key: _property(item) for key, item in value.items()})
     if isinstance(value, list | tuple):

@@ -37,7 +37,11 @@ class Kept(ResourceKind):
         self._place = place
         self.auto_name = row.auto_name
         self.replaces = frozenset(row.replaces.split())
-        self.computed = frozenset(row.outputs) | {"tagsAll", "region"}
+        self.computed = frozenset(row.outputs) | self.planned({}, {}).keys()
+
+    def planned(self, old: Properties, inputs: Properties) -> Properties:
+        planned = self._place.planned(inputs)
+        return planned if self._row.taggable else {"region": planned["region"]}
 
     def create(self, name: str, inputs: Properties) -> Created:
         place = self._place
@@ -54,20 +58,16 @@ class Kept(ResourceKind):
             "uuid": fresh_uuid(),
         }
         values["id"] = string.Formatter().vformat(self._row.id, (), values)
-        computed: Properties = {"region": values["region"]}
+        computed = self.planned({}, inputs)
         for key, output in self._row.outputs.items():
             value = output(values) if callable(output) else string.Formatter().vformat(output, (), values)
             values[key] = value
             if key not in inputs:
                 computed[key] = value
-        if self._row.taggable:
-            computed["tagsAll"] = dict(place.default_tags) | dict(inputs.get("tags") or {})
         return Created(values["id"], computed)
 
     def update(self, resource_id: str, old: Properties, inputs: Properties) -> Properties:
-        if self._row.taggable:
-            return {"tagsAll": dict(self._place.default_tags) | dict(inputs.get("tags") or {})}
-        return {}
+        return self.planned(old, inputs)
 
     def delete(self, resource_id: str, state: Properties) -> None:
         """The engine's state is all there is of it."""

@@ -13,6 +13,8 @@ from typing import Any
 
 from local.cloud.principals import ACCOUNT_ID
 from local.providers.aws.regions import Zone, zones_of
+from local.providers.kind import Properties
+from local.providers.values import UNKNOWN, is_known
 
 DEFAULT_REGION = "us-east-1"
 _PARTITIONS = {
@@ -35,6 +37,15 @@ class Place:
         """`region` is for the global services, whose ARNs have none (`""`)."""
         where = self.region if region is None else region
         return f"arn:{self.partition}:{service}:{where}:{self.account}:{resource}"
+
+    def planned(self, inputs: Properties) -> Properties:
+        """The outputs of every type that the provider computes from the inputs alone: `region`, `tagsAll`.
+
+        hashicorp/terraform-provider-aws, internal/provider/sdkv2/region.go and tags_interceptor.go (CustomizeDiff).
+        """
+        tags = inputs.get("tags") or {}
+        all_tags = dict(self.default_tags) | dict(tags) if is_known(tags) else UNKNOWN
+        return {"region": inputs.get("region") or self.region, "tagsAll": all_tags}
 
     @property
     def dns_suffix(self) -> str:

@@ -14,7 +14,7 @@ from local.images import Images
 from local.paths import PROJECT_ROOT, local_paths
 from local.providers.kind import Created, Properties, ResourceKind
 from local.providers.standin import StandIn
-from local.providers.values import from_plain, is_known, to_plain
+from local.providers.values import UNKNOWN, from_plain, is_known, to_plain
 
 
 class DockerStandIn(StandIn):
@@ -39,6 +39,11 @@ class DockerStandIn(StandIn):
 
 class _Image(ResourceKind):
     computed = frozenset({"baseImageName", "context", "dockerfile", "platform", "registryServer", "repoDigest"})
+
+    def planned(self, old: Properties, inputs: Properties) -> Properties:
+        # Without `buildOnPreview` a preview builds nothing and answers with the inputs alone, of an update as well:
+        # pulumi/pulumi-docker, provider/provider.go, canPreview.
+        return dict.fromkeys(self.computed, UNKNOWN)
 
     def create(self, name: str, inputs: Properties) -> Created:
         return Created(str(inputs["imageName"]), self._build(inputs))

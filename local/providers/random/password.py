@@ -39,11 +39,15 @@ class Password(ResourceKind):
             found.append(f"one of {', '.join(_SWITCHES)} must be true")
         return found
 
+    def planned(self, old: Properties, inputs: Properties) -> Properties:
+        made = dict.fromkeys(_MINIMA, 0) | {name: _switch(inputs, name) for name in _SWITCHES}
+        made["number"] = made["numeric"]
+        return {key: value for key, value in made.items() if key not in inputs}
+
     def create(self, name: str, inputs: Properties) -> Created:
         result = _password(inputs)
-        made = {name: inputs.get(name, 0) for name in _MINIMA} | {name: _switch(inputs, name) for name in _SWITCHES}
-        made |= {"number": made["numeric"], "result": result, "bcryptHash": _hash_shape(result)}
-        return Created("none", {key: value for key, value in made.items() if key not in inputs})
+        made = {"result": result, "bcryptHash": _hash_shape(result)}
+        return Created("none", self.planned({}, inputs) | made)
 
     def update(self, resource_id: str, old: Properties, inputs: Properties) -> Properties:
         return {}

@@ -54,10 +54,13 @@ class Service(ResourceKind):
             raise ValueError("force_new_deployment should be true when capacity_provider_strategy is being updated")
         return frozenset() if force and inputs.get("triggers") else frozenset({"triggers"})
 
+    def planned(self, old: Properties, inputs: Properties) -> Properties:
+        return self._place.planned(inputs)
+
     def create(self, name: str, inputs: Properties) -> Created:
         cluster = str(inputs.get("cluster") or "default").rpartition("/")[2]
         arn = self._place.arn("ecs", f"service/{cluster}/{inputs['name']}")
-        created = Created(arn, {"arn": arn} | self._everywhere(inputs))
+        created = Created(arn, {"arn": arn} | self._place.planned(inputs))
         with records() as services:
             if arn in services:
                 # What AWS says: InvalidParameterException: Creation of service was not idempotent.
@@ -89,9 +92,9 @@ class Service(ResourceKind):
                     else _in_place(record)
                 )
         if problem and inputs.get("waitForSteadyState"):
-            made = Created(resource_id, self._everywhere(inputs))
+            made = Created(resource_id, self._place.planned(inputs))
             raise NotReady(made, f"waiting for ECS Service ({resource_id}) update: {problem}")
-        return self._everywhere(inputs)
+        return self._place.planned(inputs)
 
     def delete(self, resource_id: str, state: Properties) -> None:
         with records() as services:
@@ -105,10 +108,6 @@ class Service(ResourceKind):
         definition = record["definition"]
         kept = {key: value for key, value in state.items() if key not in REVISION or key in definition}
         return kept | {key: value for key, value in definition.items() if key in REVISION or key in state}
-
-    def _everywhere(self, inputs: Properties) -> Properties:
-        tags = dict(self._place.default_tags) | dict(inputs.get("tags") or {})
-        return {"region": inputs.get("region") or self._place.region, "tagsAll": tags}
 
 
 def undo_creation(inputs: Properties) -> None:

@@ -85,6 +85,9 @@ class Real(ResourceKind):
         self.clients = clients
         self.computed = self.outputs | {"tagsAll", "region"}
 
+    def planned(self, old: Properties, inputs: Properties) -> Properties:
+        return self.place.planned(inputs)
+
     @abstractmethod
     def put(self, inputs: Properties) -> Created:
         """Makes it so, and returns the id and what is computed."""
@@ -133,8 +136,7 @@ class Real(ResourceKind):
         raise NotImplementedError
 
     def _with_tags(self, created: Created, inputs: Properties) -> Created:
-        tags = dict(self.place.default_tags) | dict(inputs.get("tags") or {})
-        return Created(created.id, {"region": self.place.region, "tagsAll": tags} | created.computed)
+        return Created(created.id, self.place.planned(inputs) | created.computed)
 
 
 def same_document(old: Any, new: str) -> Any:

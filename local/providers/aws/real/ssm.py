@@ -8,6 +8,7 @@ from typing import Any
 from local.providers.aws.real.base import Real
 from local.providers.kind import AutoName, Created, Properties
 from local.providers.refresh import is_write_only
+from local.providers.values import UNKNOWN
 
 _VALUES = ("value", "insecureValue", "valueWo")
 
@@ -35,6 +36,16 @@ class Parameter(Real):
         if ("valueWo" in inputs) != ("valueWoVersion" in inputs):
             found.append("all of `valueWo,valueWoVersion` must be specified")
         return found
+
+    def planned(self, old: Properties, inputs: Properties) -> Properties:
+        # The same file's CustomizeDiff. A write-only value that changes is no change of `version` in the plan.
+        changed = {key for key in ("description", "value", "valueWoVersion") if old.get(key) != inputs.get(key)}
+        planned = super().planned(old, inputs)
+        if changed & {"description", "value"}:
+            planned["version"] = UNKNOWN
+        if "valueWoVersion" in changed:
+            planned["hasValueWo"] = UNKNOWN
+        return planned
 
     def put(self, inputs: Properties) -> Created:
         return self._put(inputs, next((str(inputs[key]) for key in _VALUES if inputs.get(key) is not None), _KEPT))
