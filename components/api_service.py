@@ -74,7 +74,7 @@ class ApiService(Component):
         **container: Unpack[ContainerArguments],
     ) -> None:
         task = Task(image=image, size=size, **container)
-        task.check(f"ApiService {name!r}", port)
+        task.check(f"ApiService {name!r}", cluster.network, port)
         super().__init__(name, overrides=overrides, opts=opts)
         self.url: pulumi.Output[str] | None = None
         if enabled:

@@ -76,7 +76,9 @@ def _vpc_id(network: Component, vpc: str, options: pulumi.InvokeOptions) -> str:
                 name="vpc",
                 value=f"{vpc!r}, found {len(found)} times",
                 allowed="'default', 'own', or the id or the Name tag of exactly one VPC in this account and region",
-                remedy="create the VPC, correct its name or id, or use 'own' for a VPC that this stack creates",
+                remedy="give the id of the one that is meant"
+                if found
+                else "create the VPC, correct its name or id, or use 'own' for a VPC that this stack creates",
             ),
         )
     return found[0]

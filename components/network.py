@@ -24,11 +24,12 @@ _BLOCKS = 16
 addresses."""
 
 MAX_ZONES = _BLOCKS // 2
+FEWEST_ZONES = 2
 VpcChoice = Annotated[
     str, Matching(r"\S(.*\S)?", "default, own, or the id or the Name tag of a VPC that exists", "name one of these")
 ]
 Zones = Annotated[
-    int, Between(2, MAX_ZONES, f"a load balancer needs two, a VPC of its own has addresses for {MAX_ZONES}")
+    int, Between(FEWEST_ZONES, MAX_ZONES, f"a load balancer needs two, a VPC of its own has addresses for {MAX_ZONES}")
 ]
 NatGateways = Literal["none", "single", "per-az"]
 CIDR_BLOCK = "10.0.0.0/16"
@@ -103,7 +104,7 @@ class Network(Component):
         self.assign_public_ip: bool
         if vpc == "own":
             self._check_zones(
-                zones, availability_zones, "zones of the region that run Fargate tasks", "or another region"
+                zones, availability_zones, "zones of the region that run Fargate tasks", "or choose another region"
             )
             self._create(zones[:availability_zones], ipaddress.IPv4Network(cidr_block), nat_gateways)
         else:
@@ -142,7 +143,7 @@ class Network(Component):
                     name="availability_zones",
                     value=str(wanted),
                     allowed=f"at most {len(zones)} ({_listed(zones)}), the {what}",
-                    remedy=f"use fewer zones (a load balancer needs two), {remedy}",
+                    remedy=remedy.removeprefix("or ") if wanted == FEWEST_ZONES else f"use fewer zones, {remedy}",
                 ),
             )
 

@@ -32,7 +32,8 @@ def namespace_mistakes(project: str, names: Collection[str]) -> Iterator[Mistake
         elif namespace in providers:
             own = _provider_keys(namespace)
             if own and key not in own:
-                yield _unread(name, f"a key that the provider {namespace} has", did_you_mean(key, own))
+                full = [f"{namespace}:{known}" for known in own]
+                yield _unread(name, f"a key that the provider {namespace} has", did_you_mean(name, full))
 
 
 def region_mistakes(values: Mapping[str, str]) -> Iterator[Mistake]:

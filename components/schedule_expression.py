@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
 
 from __future__ import annotations
 
+import functools
 import re
 import zoneinfo
 from collections.abc import Mapping
@@ -59,13 +60,17 @@ def schedule_problem(expression: str) -> str | None:
 
 def timezone_problem(timezone: str) -> str | None:
     """What is allowed in place of a wrong name of a time zone, in words; None when nothing is wrong."""
-    try:
-        zoneinfo.ZoneInfo(timezone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        # A machine without a time zone database knows no zone at all, and so can refuse none.
-        if zoneinfo.available_timezones() or not re.fullmatch(r"[A-Za-z0-9_+/-]+", timezone):
-            return TIMEZONES
-    return None
+    known = _timezones()
+    if known:
+        return None if timezone in known else TIMEZONES
+    # A machine without a time zone database knows no zone at all, and so can refuse none.
+    return None if re.fullmatch(r"[A-Za-z0-9_+/-]+", timezone) else TIMEZONES
+
+
+@functools.cache
+def _timezones() -> frozenset[str]:
+    # What a machine calls its own zone, and no zone, are names of files and not of the database.
+    return frozenset(zoneinfo.available_timezones() - {"localtime", "Factory"})
 
 
 ScheduleExpression = Annotated[str, Valid(schedule_problem, "correct the expression", EXPRESSIONS)]

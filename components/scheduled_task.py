@@ -59,7 +59,7 @@ class ScheduledTask(Component):
         **container: Unpack[ContainerArguments],
     ) -> None:
         task = Task(image=image, size=size, **container)
-        task.check(f"ScheduledTask {name!r}")
+        task.check(f"ScheduledTask {name!r}", cluster.network)
         super().__init__(name, overrides=overrides, opts=opts)
         self.definition = TaskDefinition(name, cluster=cluster, task=task, opts=self.options())
         self.task_network = TaskNetwork(name, network=cluster.network, uses=task.uses, opts=self.options())

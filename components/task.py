@@ -10,6 +10,7 @@ from components.arguments import Between, Matching, Text, Valid, check_fields
 from components.errors import ArgumentError, Mistake
 from components.fargate import Size
 from components.image import Image
+from components.network import Network
 from components.uses import AnyUse, ContainerPath, Environment, check_uses
 
 MAX_STOP_TIMEOUT = 120
@@ -132,8 +133,8 @@ class Task:
         check = self.health_check
         return check.start_period_seconds + check.interval_seconds * check.retries if check else 0
 
-    def check(self, component: str, port: int | None = None) -> None:
-        """Raises ArgumentError for arguments that cannot work together, or not with the container's `port`."""
+    def check(self, component: str, network: Network, port: int | None = None) -> None:
+        """Raises ArgumentError for arguments that cannot work together, in this network or with the container's `port`."""
         if port is not None and port < _FIRST_FREE_PORT and not self._may_bind_low_ports:
             # ECS leaves the kernel's bound where it is, unlike Docker (aws/containers-roadmap#1721).
             raise ArgumentError(
@@ -146,7 +147,7 @@ class Task:
                     "keep_capabilities=['NET_BIND_SERVICE', ...]",
                 ),
             )
-        check_uses(component, self.uses, self.environment, self.scratch)
+        check_uses(component, self.uses, self.environment, self.scratch, network.vpc_id)
         in_memory = sum(self.scratch.values())
         if in_memory >= self.size.memory:
             raise ArgumentError(

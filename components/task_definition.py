@@ -48,7 +48,7 @@ class TaskDefinition(Component):
         overrides: Overrides | None = None,
         opts: Options = None,
     ) -> None:
-        task.check(f"TaskDefinition {name!r}", port)
+        task.check(f"TaskDefinition {name!r}", cluster.network, port)
         super().__init__(name, overrides=overrides, opts=opts)
         self._cluster = cluster
         self._task = task

@@ -47,7 +47,7 @@ class TaskNetwork(Component):
         overrides: Overrides | None = None,
         opts: Options = None,
     ) -> None:
-        check_uses(f"TaskNetwork {name!r}", uses)
+        check_uses(f"TaskNetwork {name!r}", uses, vpc_id=network.vpc_id)
         super().__init__(name, overrides=overrides, opts=opts)
         self.security_group = aws.ec2.SecurityGroup(
             f"{name}-tasks",

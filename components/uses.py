@@ -112,7 +112,8 @@ class Use:
 
     `source` is the name of the component that hands the use out; `statements` go to the task role; `secrets`
     (environment variable to ARN) are injected by ECS, which `execution_statements` allow to the execution role;
-    `depends_on` must exist before a task starts. Raises ArgumentError for what cannot be.
+    `depends_on` must exist before a task starts; `vpc_id` is the one network from which it can be reached. Raises
+    ArgumentError for what cannot be.
     """
 
     source: Text
@@ -123,6 +124,7 @@ class Use:
     mounts: tuple[Mount, ...] = ()
     reaches: tuple[Reach, ...] = ()
     depends_on: tuple[pulumi.Resource, ...] = ()
+    vpc_id: pulumi.Input[str] | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -167,7 +169,11 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoi
 
 
 def check_uses(
-    component: str, uses: Iterable[Use], environment: Environment | None = None, scratch: Iterable[str] = ()
+    component: str,
+    uses: Iterable[Use],
+    environment: Environment | None = None,
+    scratch: Iterable[str] = (),
+    vpc_id: pulumi.Input[str] | None = None,
 ) -> None:
     """Raises ArgumentError when uses, or a use and the arguments `environment` and `scratch`, contradict each other."""
     given = tuple(uses)
@@ -176,6 +182,7 @@ def check_uses(
         *_variable_mistakes(given, environment or {}),
         *_mount_mistakes(given, scratch),
         *_reach_mistakes(given),
+        *_network_mistakes(given, vpc_id),
     ]
     if mistakes:
         raise ArgumentError(component, *mistakes)
@@ -256,6 +263,17 @@ def _reach_mistakes(uses: tuple[Use, ...]) -> Iterator[Mistake]:
             first, first_owner = seen.setdefault(reach.name, (reach, owner))
             if first.port != reach.port or not _same(first.security_group_id, reach.security_group_id):
                 yield _clash("reach", reach.name, first_owner, owner, "one security group and port for each name")
+
+
+def _network_mistakes(uses: tuple[Use, ...], vpc_id: pulumi.Input[str] | None) -> Iterator[Mistake]:
+    for use in uses:
+        if None not in (use.vpc_id, vpc_id) and not _same(use.vpc_id, vpc_id):
+            yield Mistake(
+                name="uses",
+                value=f"the use of {use.source!r}, which lies in another network",
+                allowed="what the tasks can reach from their cluster's network",
+                remedy="give both the same Network",
+            )
 
 
 def _clash(kind: str, what: str, first: str, second: str, allowed: str) -> Mistake:

@@ -51,6 +51,7 @@ class EfsVolume(Component):
         opts: Options = None,
     ) -> None:
         super().__init__(name, overrides=overrides, opts=opts)
+        self._vpc_id = network.vpc_id
         self.file_system = aws.efs.FileSystem(
             name,
             encrypted=True,
@@ -112,6 +113,7 @@ class EfsVolume(Component):
             reaches=(Reach(name=self.name, security_group_id=self.security_group.id, port=NFS_PORT),),
             # A task that starts before its zone's mount target resolves no address and fails.
             depends_on=(*self.mount_targets, self.access_point, self.policy),
+            vpc_id=self._vpc_id,
         )
 
     def _policy(self) -> aws.efs.FileSystemPolicy:

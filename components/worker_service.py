@@ -62,7 +62,7 @@ class WorkerService(Component):
         **container: Unpack[ContainerArguments],
     ) -> None:
         task = Task(image=image, size=size, **container)
-        task.check(f"WorkerService {name!r}")
+        task.check(f"WorkerService {name!r}", cluster.network)
         super().__init__(name, overrides=overrides, opts=opts)
         task = replace(task, uses=(*task.uses, _protecting_itself(name, cluster)))
         self.definition = TaskDefinition(name, cluster=cluster, task=task, opts=self.options())

@@ -140,7 +140,7 @@ def test_a_key_that_nothing_reads_is_told_without_its_value(project_file: Path) 
     found = mistakes(project_file, {"pinCod": token, f"{PROJECT[:-1]}:pinCode": token, "aws:secretKye": token})
     assert list(found) == ["pinCod", "aws:secretKye", f"{PROJECT[:-1]}:pinCode"]
     assert "did you mean pinCode?" in found["pinCod"]
-    assert "did you mean secretKey?" in found["aws:secretKye"]
+    assert "did you mean aws:secretKey?" in found["aws:secretKye"]
     assert f"did you mean {PROJECT}:pinCode?" in found[f"{PROJECT[:-1]}:pinCode"]
     assert token not in "".join(found.values())
 

@@ -97,6 +97,7 @@ FREE = {
     (Reach, "security_group_id"): "an id, which is mostly an output",
     (SecretParameter, "value"): "any text is a secret",
     (Use, "source"): "any name that is not empty",
+    (Use, "vpc_id"): "an id, which is mostly an output",
 }
 """Arguments that take any text, and why."""
 

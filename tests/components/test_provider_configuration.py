@@ -22,7 +22,7 @@ def test_a_provider_s_keys_are_those_of_its_sdk() -> None:
     assert names("aws:defaultTags", "aws:s3UsePathStyle", "aws:skipRegionValidation", "docker:registryAuth") == []
     assert names("aws:regoin", "aws:default_tags", "docker:hosts") == ["aws:default_tags", "aws:regoin", "docker:hosts"]
     (mistake,) = namespace_mistakes("shop", {"aws:regoin"})
-    assert "did you mean region?" in mistake.remedy
+    assert "did you mean aws:region?" in mistake.remedy
 
 
 @pytest.mark.parametrize("content", [{}, {"vars": ModuleType("vars")}], ids=("no module vars", "no properties"))

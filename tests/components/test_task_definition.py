@@ -129,7 +129,7 @@ def test_an_image_of_anybody_s_runs_as_it_is_made_to() -> None:
 
 def test_scratch_directories_take_less_than_the_memory_of_the_task() -> None:
     def program() -> None:
-        _task(parts.image(), scratch={"/tmp": 1000, "/run": 24}).check("ApiService 'api'")
+        _task(parts.image(), scratch={"/tmp": 1000, "/run": 24}).check("ApiService 'api'", parts.network())
 
     with pytest.raises(ArgumentError, match=r"(?s)ApiService 'api'.*scratch: 1024 MiB in all.*less than.*1024 MiB"):
         deploy(program)
@@ -147,7 +147,7 @@ def test_scratch_directories_take_less_than_the_memory_of_the_task() -> None:
 def test_a_low_port_takes_root_and_its_capability(user: str, kept: list[str], allowed: bool) -> None:
     # aws/containers-roadmap#1721: tasks can't bind below 1024 otherwise, where Docker lets every process.
     def program() -> None:
-        _task(parts.image(), user=user, keep_capabilities=kept).check("ApiService 'web'", 80)
+        _task(parts.image(), user=user, keep_capabilities=kept).check("ApiService 'web'", parts.network(), 80)
 
     if allowed:
         deploy(program)
@@ -287,7 +287,7 @@ def test_a_task_without_a_port_has_no_mapping_and_one_without_a_check_no_check()
 @pytest.mark.parametrize("seconds", [0, 121])
 def test_a_stop_timeout_that_fargate_has_not_is_an_error(seconds: int) -> None:
     def program() -> None:
-        _task(parts.image(), stop_timeout_seconds=seconds).check("ApiService 'api'")
+        _task(parts.image(), stop_timeout_seconds=seconds).check("ApiService 'api'", parts.network())
 
     with pytest.raises(ArgumentError, match="1 to 120"):
         deploy(program)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pulumi
 import pytest
 
-from components import ArgumentError, EfsVolume
+from components import ArgumentError, EfsVolume, Network
 from components.iam import policy
 from tests.components import parts
 from tests.components.deployment import Deployment, deploy, deploy_twice, statements
@@ -81,6 +81,15 @@ def test_nothing_comes_into_the_mount_targets_but_what_uses_let_in(files: Deploy
 def test_a_protected_file_system_is_not_deleted() -> None:
     deployment = deploy(lambda: EfsVolume("files", network=parts.network(), protected=True))
     assert deployment.one(":FileSystem").options.protect is True
+
+
+def test_tasks_of_another_network_cannot_mount_it() -> None:
+    def program() -> None:
+        elsewhere = Network("elsewhere", vpc="own", availability_zones=2)
+        parts.api(uses=[parts.volume(elsewhere).mounted_at("/mnt/files")])
+
+    with pytest.raises(ArgumentError, match="'files', which lies in another network"):
+        deploy(program)
 
 
 @pytest.mark.parametrize(
