@@ -135,7 +135,7 @@ def test_too_few_zones_with_subnets_of_both_kinds_is_an_error_that_lists_each(
     assert (mistake.name, mistake.value) == ("availability_zones", "2")
     for kind, zones in (("public", public), ("private", private)):
         assert f"{kind} in {', '.join(f'eu-west-1{letter}' for letter in zones) or 'none'}" in mistake.allowed
-    for way in ("add the missing subnets", "add the missing subnets", "'own'", "'default'"):
+    for way in ("add the missing subnets", "'own'", "'default'"):
         assert way in mistake.remedy
 
 
