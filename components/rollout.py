@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import pulumi
 import pulumi_aws as aws
@@ -50,7 +51,8 @@ def check_rollout(service: aws.ecs.Service, *, tasks: int, settles_within_second
 
         async def look() -> Found:
             arguments = {"clusterArn": cluster, "serviceName": name}
-            options = pulumi.InvokeOptions(parent=service)
+            # Without the SDK's version the engine makes another default provider, of whatever plugin is the newest.
+            options = pulumi.InvokeOptions(parent=service, version=version("pulumi_aws"))
             found = await pulumi.runtime.invoke_async("aws:ecs/getService:getService", arguments, options, typ=Found)
             assert isinstance(found, Found)
             return found
