@@ -47,6 +47,9 @@ class Engine:
     `cloud_endpoint` is where resources of the local stack are made for real; without it only previews work. `config` adds
     to or replaces values of the stack file (keys without a namespace are the project's); a `Secret` is encrypted. `root` is
     the project's folder.
+
+    `refreshes` says whether each plan and deployment reads everything back first, as Pulumi.yaml asks for on AWS. Here
+    nobody but the engine changes the embedded AWS, and what ECS runs is looked at anyway: it would double the time.
     """
 
     executable: Path
@@ -55,6 +58,7 @@ class Engine:
     config: Mapping[str, Any] = field(default_factory=dict)
     root: Path = PROJECT_ROOT
     output: Output = print
+    refreshes: bool = False
 
     def up(self, stack: str = LOCAL_STACK, *, refresh: bool = False, plan: Path | None = None) -> Mapping[str, int]:
         """Deploys the stack. Returns how many resources were created, updated, … Raises `EngineFailed`.
@@ -243,6 +247,8 @@ class Engine:
             "PULUMI_CONFIG_PASSPHRASE": self._passphrase(),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            # Stands for the flag that isn't given (pulumi/pulumi, pkg/cmd/pulumi/env.go).
+            "PULUMI_OPTION_REFRESH": str(self.refreshes).lower(),
             "LOCAL_DIR": str(self.paths.folder),
         }
         self.paths.state.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -10,6 +11,13 @@ import pytest
 from local.engine import EngineFailed
 
 SERVICE = "aws:ecs/service:Service"
+
+
+@pytest.fixture
+def place(place: Any) -> Any:
+    """As Pulumi.yaml asks for on AWS, each run reads first what there is."""
+    place.engine = dataclasses.replace(place.engine, refreshes=True)
+    return place
 
 
 @pytest.fixture(autouse=True)

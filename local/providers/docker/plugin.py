@@ -9,8 +9,6 @@ from pathlib import Path
 from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.provider import DiffRequest, DiffResponse
 
-from local.context_digest import provider_context_digest
-from local.images import Images
 from local.paths import PROJECT_ROOT, local_paths
 from local.providers.kind import Created, Properties, ResourceKind
 from local.providers.standin import StandIn
@@ -29,6 +27,10 @@ class DockerStandIn(StandIn):
         build = inputs.get("build")
         if not isinstance(build, dict) or not is_known(build):
             return {}
+        # The components that this takes import the whole SDK: while the program runs, and not while the engine waits for
+        # the plugin to start.
+        from local.context_digest import provider_context_digest
+
         context, dockerfile = _paths(build)
         return {"build": build | {"contextDigest": provider_context_digest(context, dockerfile, PROJECT_ROOT)}}
 
@@ -57,6 +59,8 @@ class _Image(ResourceKind):
     def _build(self, inputs: Properties) -> Properties:
         build = inputs["build"]
         context, dockerfile = _paths(build)
+        from local.images import Images
+
         digest = Images(local_paths().images).build(context, dockerfile, _arguments(build))
         name = str(inputs["imageName"])
         repository = name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
