@@ -254,27 +254,6 @@ def test_mistakes_are_reported_all_at_once_and_nothing_is_deployed(place: Any) -
     assert [r["type"] for r in resources if r["custom"]] == []
 
 
-def test_a_type_that_the_stand_in_has_not_is_an_error_that_names_it(place: Any, tmp_path: Any) -> None:
-    root = tmp_path / "program"
-    root.mkdir()
-    (root / "Pulumi.yaml").write_text("name: other\nruntime: python\n")
-    (root / "Pulumi.local.yaml").write_text("config:\n  aws:region: us-east-1\n")
-    for program, name in (
-        (
-            "import pulumi_aws as aws\naws.redshift.Cluster('c', node_type='x', cluster_identifier='c')",
-            "aws:redshift/cluster:Cluster",
-        ),
-        ("import pulumi_aws as aws\naws.lambda_.get_function(function_name='f')", "aws:lambda/getFunction:getFunction"),
-    ):
-        (root / "__main__.py").write_text(program)
-        said: list[str] = []
-        engine = place.engine.__class__(place.engine.executable, place.paths, root=root, output=said.append)
-        with pytest.raises(EngineFailed):
-            engine.preview("local")
-        assert name in "\n".join(said)
-        assert "local/providers/aws" in "\n".join(said)
-
-
 def test_the_deployed_image_keeps_what_it_was_built_from(deployed_place: Any) -> None:
     place, deployed = deployed_place
     [image] = [r for r in deployed.resources if r["type"] == "docker:index/image:Image"]
