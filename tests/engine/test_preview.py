@@ -126,7 +126,7 @@ def test_values_of_the_wrong_type_are_told_with_the_other_mistakes_and_nothing_i
         "apiMaxTasks: a list, not shown",
         "did you mean apiToken?",
         "did you mean ecs-file-ingest:apiToken?",
-        "did you mean region?",
+        "did you mean aws:region?",
         "aws:region: eu-nowhere-9",
     ):
         assert words in text
