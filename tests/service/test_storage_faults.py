@@ -211,7 +211,10 @@ def test_a_hung_mount_is_told_in_time_and_never_takes_the_process_with_it(place:
         half_way.send(head("POST", "/arquivos", 4_000_001) + bytes(4_000_000))
         wait_until(lambda: len(parts(place.disk)) == 1)
         place.volume.hang()
-        half_way.send(b"x")
+        # On a busy machine the mount hangs before all of it has been read, and the last byte finds no room: the answer comes
+        # all the same.
+        with contextlib.suppress(TimeoutError):
+            half_way.send(b"x")
         half_way.socket.settimeout(SOON_SECONDS)
         _refusal(half_way.read(), 503)
     # Twice as many as there are threads, and then as many again.
