@@ -21,13 +21,13 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, ParamSpec, Protocol, get_args, get_origin
 
 import pulumi
 
-from components.errors import ArgumentError, Mistake, did_you_mean, spelled
+from components.errors import Mistake, did_you_mean, raise_mistakes, spelled
 
 _P = ParamSpec("_P")
 
@@ -139,7 +139,7 @@ def checked(constructor: Callable[_P, None]) -> Callable[_P, None]:
     """An `__init__` that raises ArgumentError with every argument that its annotations don't allow, before it runs.
 
     What is wrong with arguments only together is for the constructor itself. A missing or an unknown argument is
-    Python's own TypeError.
+    Python's own TypeError, unless the constructor unpacks a TypedDict: that lets an unknown one through to here.
     """
     signature = inspect.signature(constructor)
     others = next((name for name, one in signature.parameters.items() if one.kind is one.VAR_KEYWORD), "")
@@ -149,19 +149,16 @@ def checked(constructor: Callable[_P, None]) -> Callable[_P, None]:
         arguments = dict(signature.bind(*args, **kwargs).arguments)
         arguments |= arguments.pop(others, {})
         itself, name = args[0], arguments.get("name")
-        mistakes = [*_unknown(constructor, arguments), *argument_mistakes(constructor, arguments)]
-        if mistakes:
-            label = f"{type(itself).__name__} {name!r}" if isinstance(name, str) else type(itself).__name__
-            raise ArgumentError(label, *mistakes)
+        label = f"{type(itself).__name__} {name!r}" if isinstance(name, str) else type(itself).__name__
+        unknown = arguments.keys() - signature.parameters.keys()
+        raise_mistakes(label, [*_unknown(constructor, unknown), *argument_mistakes(constructor, arguments)])
         constructor(*args, **kwargs)
 
     return check_and_construct
 
 
-def _unknown(constructor: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Arguments that no annotation knows, which only an unpacked TypedDict lets through."""
-    known = {*argument_types(constructor), *inspect.signature(constructor).parameters}
-    for name in sorted(arguments.keys() - known):
+def _unknown(constructor: Callable[..., Any], unpacked: Set[str]) -> Iterator[Mistake]:
+    for name in sorted(unpacked - argument_types(constructor).keys()):
         yield Mistake(
             name=name,
             value="an argument that is not known",
@@ -174,16 +171,12 @@ def check_fields(instance: Any) -> None:
     """Raises ArgumentError for the fields of a dataclass that its annotations don't allow."""
     kind = type(instance)
     values = {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
-    mistakes = list(argument_mistakes(kind, values))
-    if mistakes:
-        raise ArgumentError(kind.__name__, *mistakes)
+    raise_mistakes(kind.__name__, argument_mistakes(kind, values))
 
 
 def check_call(label: str, function: Callable[..., Any], **values: Any) -> None:
     """Raises ArgumentError for arguments of a method that its annotations don't allow; `label` is the component's."""
-    mistakes = list(argument_mistakes(function, values))
-    if mistakes:
-        raise ArgumentError(label, *mistakes)
+    raise_mistakes(label, argument_mistakes(function, values))
 
 
 def argument_mistakes(annotated: Callable[..., Any], values: Mapping[str, Any]) -> Iterator[Mistake]:
@@ -222,7 +215,7 @@ def _mistakes(name: str, value: Any, hint: Any) -> Iterator[Mistake]:
 
 
 def _unwrapped(hint: Any) -> tuple[Any, list[Rule]]:
-    """The type and the rules of `Annotated[type, rules...]`, also where it stands in an `Optional`."""
+    """The type and the rules of `Annotated[type, rules...]`."""
     rules: list[Rule] = []
     while get_origin(hint) is Annotated:
         rules = [*hint.__metadata__, *rules]
@@ -232,7 +225,7 @@ def _unwrapped(hint: Any) -> tuple[Any, list[Rule]]:
 
 def _type_mistakes(name: str, value: Any, hint: Any, rules: Sequence[Rule]) -> Iterator[Mistake]:
     if get_origin(hint) in (typing.Union, types.UnionType):
-        yield from _union_mistakes(name, value, get_args(hint), rules)
+        yield from _union_mistakes(name, value, hint)
         return
     if not _is_a(value, hint):
         words = next((rule for rule in rules if isinstance(rule, Described)), None)
@@ -250,10 +243,11 @@ def _type_mistakes(name: str, value: Any, hint: Any, rules: Sequence[Rule]) -> I
             yield from _mistakes(f"{name}[{index}]", item, inner[0])
 
 
-def _union_mistakes(name: str, value: Any, members: Sequence[Any], rules: Sequence[Rule]) -> Iterator[Mistake]:
-    fitting = [member for member in members if _is_a(value, _unwrapped(member)[0])]
-    if fitting:
-        yield from _mistakes(name, value, fitting[0])
+def _union_mistakes(name: str, value: Any, hint: Any) -> Iterator[Mistake]:
+    members = get_args(hint)
+    fitting = next((member for member in members if _is_a(value, member)), None)
+    if fitting is not None:
+        yield from _mistakes(name, value, fitting)
         return
     words = next((rule for m in members for rule in _unwrapped(m)[1] if isinstance(rule, Described)), None)
     bare = [_unwrapped(member)[0] for member in members]
@@ -261,8 +255,7 @@ def _union_mistakes(name: str, value: Any, members: Sequence[Any], rules: Sequen
     optional = [type(None)] if type(None) in bare and type(None) not in plain else []
     allowed = words.allowed if words else " or ".join(map(describe, [*plain, *optional]))
     remedy = words.remedy if words else _type_remedy(value, plain[0])
-    hidden = any(map(_holds_secrets, members))
-    yield Mistake(name=name, value=HIDDEN if hidden else _shown(value), allowed=allowed, remedy=remedy)
+    yield Mistake(name=name, value=_shown(value, hint), allowed=allowed, remedy=remedy)
 
 
 def _is_a(value: Any, hint: Any) -> bool:
@@ -293,7 +286,7 @@ def _is_plain(value: Any) -> bool:
     return value is not None and not isinstance(value, pulumi.Output | Awaitable)
 
 
-def _subclass(kind: Any, *of: type) -> bool:
+def _subclass(kind: Any, of: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, of)
 
 
@@ -357,7 +350,7 @@ def _holds_secrets(hint: Any) -> bool:
     return any(isinstance(rule, Hidden) for rule in rules) or any(map(_holds_secrets, get_args(plain)))
 
 
-def _shown(value: Any, hint: Any = None) -> str:
+def _shown(value: Any, hint: Any) -> str:
     if _holds_secrets(hint):
         return HIDDEN
     if value is None or isinstance(value, bool | int | float | str | bytes | list | tuple | dict | set):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import pulumi
 from pulumi.runtime.settings import get_root_resource
 
-from components.arguments import Described, checked
-from components.errors import ArgumentError, Mistake
+from components.arguments import checked
+from components.errors import ArgumentError, Mistake, raise_mistakes
 from components.names import Name
 from components.overrides import (
     Overrides,
@@ -25,9 +25,7 @@ Children = Mapping[str, str]
 """The children that overrides can name, with their type tokens: `{"dead-letters": "aws:sqs/queue:Queue"}`. A `*` stands for
 what is known only later, such as a zone."""
 
-Options = Annotated[
-    pulumi.ResourceOptions | None, Described("pulumi.ResourceOptions", "write opts=pulumi.ResourceOptions(...)")
-]
+Options = pulumi.ResourceOptions | None
 
 
 class Component(pulumi.ComponentResource):
@@ -94,10 +92,8 @@ class Component(pulumi.ComponentResource):
         """What messages call it: `Queue 'jobs'`, and the parts of a component by its own name."""
         return f"{self._lineage[-2] if len(self._lineage) > 1 and self._is_part else type(self).__name__} {self.name!r}"
 
-    def _raise(self, mistakes: Any) -> None:
-        found = tuple(mistakes)
-        if found:
-            raise ArgumentError(f"{type(self).__name__} {self.name!r}", *found)
+    def _raise(self, mistakes: Iterable[Mistake]) -> None:
+        raise_mistakes(f"{type(self).__name__} {self.name!r}", mistakes)
 
 
 _claims: WeakKeyDictionary[pulumi.Resource, dict[tuple[tuple[str, ...], str], Component]] = WeakKeyDictionary()

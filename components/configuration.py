@@ -25,14 +25,12 @@ import yaml
 # one would never be seen.
 from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
 
-from components.arguments import allowed_by, argument_mistakes, argument_types
+from components.arguments import HIDDEN, allowed_by, argument_mistakes, argument_types
 from components.errors import Mistake, did_you_mean
 from components.provider_configuration import NOT_SHOWN, namespace_mistakes, region_mistakes
 
 Settings = TypeVar("Settings")
 Together = Callable[[Mapping[str, Any]], Iterable[Mistake]]
-
-_SECRET = "(secret, not shown)"
 
 
 class ConfigurationError(pulumi.RunError):
@@ -199,7 +197,7 @@ def _value(settings: type, field: dataclasses.Field[Any], raw: str, encrypted: b
     spec, name = _key(field), key_name(field.name)
     secret = spec.secret or encrypted
     if spec.secret and raw and not encrypted:
-        return _mistake(name, _SECRET, "an encrypted value", f"pulumi config set --secret {name}"), None
+        return _mistake(name, HIDDEN, "an encrypted value", f"pulumi config set --secret {name}"), None
     if raw == field.default == "":
         return None, raw
     allowed = _allowed(settings, field)
@@ -213,7 +211,7 @@ def _value(settings: type, field: dataclasses.Field[Any], raw: str, encrypted: b
             allowed = _plain(found[0].allowed, field)
     except ValueError:
         pass
-    shown = _SECRET if secret else _shown(raw) if spec.shown else NOT_SHOWN
+    shown = HIDDEN if secret else _shown(raw) if spec.shown else NOT_SHOWN
     change = f"--secret {name}" if spec.secret else f"{name} {_quoted(field.default)}"
     return _mistake(name, shown, allowed, f"pulumi config set {change}, or any other value allowed"), None
 
@@ -234,7 +232,7 @@ def _hidden(mistake: Mistake, encrypted: Collection[str]) -> Mistake:
     secrets = [name for name in mistake.name.split(", ") if name in encrypted]
     if not secrets:
         return mistake
-    return _mistake(mistake.name, _SECRET, "what Pulumi.yaml describes", f"pulumi config get {secrets[0]} shows it")
+    return _mistake(mistake.name, HIDDEN, "what Pulumi.yaml describes", f"pulumi config get {secrets[0]} shows it")
 
 
 def _mistake(name: str, value: str, allowed: str, remedy: str) -> Mistake:

@@ -39,6 +39,13 @@ class ArgumentError(pulumi.RunError):
         super().__init__("\n".join([f"{component}:", *(f"  {mistake}" for mistake in mistakes)]))
 
 
+def raise_mistakes(component: str, mistakes: Iterable[Mistake]) -> None:
+    """Raises ArgumentError with the mistakes, if there are any."""
+    found = tuple(mistakes)
+    if found:
+        raise ArgumentError(component, *found)
+
+
 def spelled(words: Sequence[str]) -> str:
     """The words as a choice: `none, single or per-az`."""
     return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -15,7 +15,7 @@ import pulumi_docker as docker
 from components.arguments import Matching, Valid, checked
 from components.build_context import DOCKERFILE, digest_of
 from components.component import Children, Component, Options
-from components.errors import ArgumentError, Mistake, did_you_mean
+from components.errors import ArgumentError, Mistake, did_you_mean, raise_mistakes
 from components.names import Name
 from components.overrides import Overrides
 from components.staged_context import FOLDER, ContextChanged, LinkLeadsOut, StagedContext, stage
@@ -168,19 +168,18 @@ class Image(Component):
 def _check_declared(name: str, dockerfile: Path, build_args: Mapping[str, str]) -> None:
     declared = _declared(dockerfile.read_text(encoding="utf-8", errors="replace"))
     unknown = [key for key in build_args if key not in declared and not _PREDEFINED.fullmatch(key)]
-    if unknown:
-        raise ArgumentError(
-            f"Image {name!r}",
-            *(
-                Mistake(
-                    name="build_args key",
-                    value=repr(key),
-                    allowed=f"the name of an ARG in {dockerfile}",
-                    remedy=did_you_mean(key, declared),
-                )
-                for key in unknown
-            ),
-        )
+    raise_mistakes(
+        f"Image {name!r}",
+        (
+            Mistake(
+                name="build_args key",
+                value=repr(key),
+                allowed=f"the name of an ARG in {dockerfile}",
+                remedy=did_you_mean(key, declared),
+            )
+            for key in unknown
+        ),
+    )
 
 
 def _declared(dockerfile: str) -> set[str]:

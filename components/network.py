@@ -12,7 +12,7 @@ import pulumi_aws as aws
 from components.address_block import AddressBlock
 from components.arguments import Between, Matching, checked
 from components.component import Children, Component, Options
-from components.errors import ArgumentError, Mistake
+from components.errors import ArgumentError, Mistake, raise_mistakes
 from components.existing_vpc import find_subnets
 from components.fargate_zones import fargate_zones
 from components.names import Name, name_tag
@@ -94,8 +94,7 @@ class Network(Component):
     ) -> None:
         shape = (("cidr_block", cidr_block, CIDR_BLOCK), ("nat_gateways", nat_gateways, NAT_GATEWAYS))
         mistakes = [mistake for argument in shape if (mistake := shape_mistake(vpc, *argument)) is not None]
-        if mistakes:
-            raise ArgumentError(f"Network {name!r}", *mistakes)
+        raise_mistakes(f"Network {name!r}", mistakes)
         super().__init__(name, overrides=overrides, opts=opts)
         zones = fargate_zones(self)
         self.vpc_id: pulumi.Input[str]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import inspect
 import re
 import sys
 import typing
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 
 import pulumi
 
-from components.arguments import HIDDEN, Described, Hidden
+from components.arguments import HIDDEN, Described, Hidden, argument_types
 from components.errors import Mistake, did_you_mean
 
 Overrides = Mapping[
@@ -65,7 +64,7 @@ def property_mistakes(child: str, changes: Mapping[str, Any], resource: type) ->
     """What is wrong with the properties that an override sets, nested ones too, by the SDK's class of its arguments."""
     # Each resource's arguments have a class of their own beside it: ServiceArgs for Service.
     arguments = getattr(sys.modules[resource.__module__], f"{resource.__name__}Args")
-    known = {name: hint for name, hint in _hints(arguments.__init__).items() if name != "return"}
+    known = argument_types(arguments.__init__)
     yield from _nested_mistakes(f"overrides[{child!r}]", changes, known, resource.__name__)
 
 
@@ -85,7 +84,7 @@ def _merged_value(old: Any, new: Any) -> Any:
     if isinstance(old, Mapping):
         return merged(old, new)
     if _is_input_type(type(old)):
-        given = {name: getattr(old, name) for name in _hints(type(old).__init__) if name != "return"}
+        given = {name: getattr(old, name) for name in argument_types(vars(type(old))["__init__"])}
         return type(old)(**merged({name: value for name, value in given.items() if value is not None}, new))
     return dict(new)
 
@@ -112,7 +111,7 @@ def _nested_mistakes(where: str, changes: Any, known: Mapping[str, Any], kind: s
         items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         for item in items:
             if isinstance(item, Mapping):
-                inner = {name: hint for name, hint in _hints(nested.__init__).items() if name != "return"}
+                inner = argument_types(nested.__init__)
                 yield from _nested_mistakes(f"{where}[{key!r}]", item, inner, nested.__name__.removesuffix("Args"))
 
 
@@ -154,12 +153,6 @@ def _input_type(hint: Any) -> Any:
 def _is_input_type(kind: type) -> bool:
     # What pulumi.input_type, the decorator of all of the SDK's nested inputs, leaves on a class.
     return hasattr(kind, "_pulumi_input_type")
-
-
-def _hints(function: Any) -> dict[str, Any]:
-    # Outputs are named in strings, which are looked up where they are used.
-    hints = typing.get_type_hints(inspect.unwrap(function), localns={"Output": pulumi.Output, "T": Any})
-    return {name: hint for name, hint in hints.items() if not name.startswith("__")}
 
 
 def _class_of(type_: str) -> type:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import pulumi
@@ -96,7 +96,7 @@ async def settled_problem(
 def preview_problem(asked: Asked, found: Found) -> str | None:
     """What is wrong before the update: fewer tasks than ECS itself is to run, not than the update will ask for."""
     fewest = min(asked.tasks, found.desired_count)
-    return rollout_problem(Asked(service=asked.service, task_definition=asked.task_definition, tasks=fewest), found)
+    return rollout_problem(replace(asked, tasks=fewest), found)
 
 
 def rollout_problem(asked: Asked, found: Found) -> str | None:

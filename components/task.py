@@ -31,10 +31,9 @@ _FIRST_FREE_PORT = 1024
 
 
 def _check_problem(command: Sequence[str]) -> str | None:
-    if (command[:1] in (["CMD"], ("CMD",)) and len(command) > 1) or (
-        command[:1] in (["CMD-SHELL"], ("CMD-SHELL",)) and len(command) == 2
-    ):
-        return None
+    match list(command):
+        case ["CMD", _, *_] | ["CMD-SHELL", _]:
+            return None
     return "CMD and the command, word by word, or CMD-SHELL and one line for the shell"
 
 

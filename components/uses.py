@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import pulumi
 
 from components.arguments import Between, Described, Hidden, Matching, Text, Valid, check_fields
-from components.errors import ArgumentError, Mistake
+from components.errors import ArgumentError, Mistake, raise_mistakes
 from components.iam import Statement
 
 Variable = Annotated[
@@ -184,8 +184,7 @@ def check_uses(
         *_reach_mistakes(given),
         *_network_mistakes(given, vpc_id),
     ]
-    if mistakes:
-        raise ArgumentError(component, *mistakes)
+    raise_mistakes(component, mistakes)
 
 
 def _reserved_mistakes(uses: tuple[Use, ...], environment: Environment) -> Iterator[Mistake]:
