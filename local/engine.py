@@ -243,7 +243,9 @@ class Engine:
 
     def _environment(self, preview: bool) -> dict[str, str]:
         environment = {
-            "PULUMI_BACKEND_URL": f"file://{self.paths.state}",
+            # Beside each file the store of files (gocloud.dev/blob/fileblob, attrs.go) would write another in place: an
+            # engine that is killed meanwhile leaves it empty, and no command could read the state any more.
+            "PULUMI_BACKEND_URL": f"file://{self.paths.state}?metadata=skip",
             "PULUMI_CONFIG_PASSPHRASE": self._passphrase(),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",

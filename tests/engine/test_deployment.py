@@ -143,6 +143,14 @@ def test_destroy_leaves_nothing(place: Any) -> None:
     assert place.cloud.control("inventory") == EMPTY
 
 
+def test_no_file_of_the_state_is_written_in_place(deployed_place: Any) -> None:
+    place, _ = deployed_place
+    # A kill in the midst of that would leave it empty; all else is written aside, and renamed.
+    state = [file for file in place.paths.state.rglob("*") if file.is_file()]
+    assert "local.json" in {file.name for file in state}
+    assert [file for file in state if file.suffix == ".attrs"] == []
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_up_can_be_repeated(place: Any, how: signal.Signals) -> None:
     interrupt_when_some_roles_exist(place, how)
