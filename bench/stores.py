@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench import toolchain
-from service import ids, record
+from service.files import ids, record
 
 # ext4 allows 65,000 links to one file.
 _LINKS = 60_000

@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
         return _refuse("exactly one command is expected", given=given, usage=USAGE)
     command = arguments[0]
     if command == "check":
-        from service.check import check
+        from service.http.check import check
 
         return check(os.environ)
 
@@ -30,16 +30,16 @@ def main(arguments: list[str]) -> int:
     try:
         if command == "api":
             api_settings = ApiSettings.from_env(os.environ)
-            from service.server import run_api
+            from service.api.run import run_api
 
             return run_api(api_settings)
         if command == "worker":
             worker_settings = WorkerSettings.from_env(os.environ)
-            from service.worker import run_worker
+            from service.worker.worker import run_worker
 
             return run_worker(worker_settings)
         sweep_settings = SweepSettings.from_env(os.environ)
-        from service.sweep import run_sweep
+        from service.files.sweep import run_sweep
 
         return run_sweep(sweep_settings)
     except SettingsError as error:
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _refuse(message: str, **fields: object) -> int:
-    from service import logs
+    from service.telemetry import logs
 
     # The level that is wished for may be what is wrong.
     logs.configure("info")

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, TypedDict, cast
 
-from service.metrics import NAMESPACE
-
+METRICS_NAMESPACE = "ecs-file-ingest"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SQS_LONGEST_POLL_SECONDS = 20  # ReceiveMessage refuses a longer WaitTimeSeconds
 SQS_LONGEST_VISIBILITY_SECONDS = 43_200  # 12 hours, ChangeMessageVisibility
@@ -86,7 +85,7 @@ class _Common:
     """``LOG_LEVEL``: debug, info, warning or error."""
     metrics_seconds: float = 60.0
     """``METRICS_SECONDS``: how often the metrics are written, as lines in CloudWatch's embedded metric format."""
-    metrics_namespace: str = NAMESPACE
+    metrics_namespace: str = METRICS_NAMESPACE
     """``METRICS_NAMESPACE``: the namespace of the metrics in CloudWatch."""
     port: int = 8080
     """``PORT``: the API listens on all addresses, the worker's liveness on 127.0.0.1 only."""
@@ -241,6 +240,6 @@ def _common(read: _Reader) -> _CommonFields:
         "region": read.text("AWS_REGION"),
         "log_level": read.text("LOG_LEVEL", "info", choices=LOG_LEVELS),
         "metrics_seconds": read.seconds("METRICS_SECONDS", 60.0, 0.1, 3600),
-        "metrics_namespace": read.text("METRICS_NAMESPACE", NAMESPACE),
+        "metrics_namespace": read.text("METRICS_NAMESPACE", METRICS_NAMESPACE),
         "port": read.integer("PORT", 8080, 1, 65_535),
     }

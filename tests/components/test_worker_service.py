@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from components import ArgumentError, BacklogScaling, Bucket, Queue, WorkerService
-from service.protection import Protection
+from service.worker.protection import Protection
 from tests.components import parts
 from tests.components.deployment import Deployment, deploy, deploy_twice, statements
 

@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> None:
     die_at, when = (int(arguments[2]), arguments[3]) if len(arguments) > 2 else (-1, "")
     steps = Steps(root, die_at, when)
     steps.watch()
-    from service.storage import FileStore  # only now: it may take functions of os as defaults
+    from service.files.store import FileStore  # only now: it may take functions of os as defaults
 
     store = FileStore(Path(root))
     store.prepare()

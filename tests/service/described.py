@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from service.docs import operations
-from service.errors import MEDIA_TYPE
+from service.http.docs import operations
+from service.http.errors import MEDIA_TYPE
 
 
 class Described:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from service.memory import MemoryQueue
-from service.queues import Failed, Incoming, Outgoing
+from service.aws.queues import Failed, Message, Outgoing
+from tests.service.memory import MemoryQueue
 from tests.service.serving import serving
 
 
@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def _message(message: Incoming) -> dict[str, Any]:
+def _message(message: Message) -> dict[str, Any]:
     return {
         "MessageId": message.message_id,
         # The handle says which message it is, as the handles of SQS do.
@@ -159,12 +159,12 @@ def _message(message: Incoming) -> dict[str, Any]:
     }
 
 
-def _reference(handle: str) -> Incoming:
+def _reference(handle: str) -> Message:
     message_id, _, receipt = handle.partition(" ")
-    return Incoming(message_id, receipt, "", 0, 0)
+    return Message(message_id, receipt, "", 0, 0)
 
 
-def _outcome(messages: list[Incoming], failed: list[Failed]) -> dict[str, Any]:
+def _outcome(messages: list[Message], failed: list[Failed]) -> dict[str, Any]:
     faults = {failure.message: failure for failure in failed}
     answer: dict[str, Any] = {"Successful": [], "Failed": []}
     for index, message in enumerate(messages):

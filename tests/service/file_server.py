@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from service import ids
+from service.files import ids
 from tests.service.conftest import Aws
 from tests.service.harness import LIVENESS_SECONDS, ROOT, Process, wait_until
 from tests.service.raw_http import Answer, Connection

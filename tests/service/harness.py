@@ -19,18 +19,18 @@ from typing import IO, Any
 
 from starlette.testclient import TestClient
 
-from service.app import create_app
-from service.health import StorageProbe
-from service.lifecycle import Lifecycle
-from service.logs import Lines
-from service.memory import MemoryParameter, MemoryQueue
-from service.metrics import Metrics
-from service.openapi import describe
+from service.api.app import create_app
+from service.files.store import FileStore
+from service.http.health import StorageProbe
+from service.http.lifecycle import Lifecycle
+from service.http.openapi import describe
+from service.http.tokens import Tokens
 from service.settings import ApiSettings
-from service.storage import FileStore
-from service.threads import Threads
-from service.tokens import Tokens
+from service.telemetry.logs import Lines
+from service.telemetry.metrics import Metrics
+from service.thread_pool import ThreadPool
 from tests.service.described import Described
+from tests.service.memory import MemoryParameter, MemoryQueue
 from tests.service.seen import check_emf, check_secrets
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ def running_api(
     store.prepare()
     metrics = metrics or Metrics("api")
     queue, parameter, lifecycle = MemoryQueue(), MemoryParameter(TOKEN), Lifecycle()
-    threads = Threads("aws", 5)
+    threads = ThreadPool("aws", 5)
     tokens = Tokens(parameter, threads, hurry_seconds=hurry_seconds)
     tokens.load()
     app = create_app(

@@ -15,13 +15,13 @@ import pytest
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
-from service.app import create_app
-from service.memory import MemoryParameter, MemoryQueue
-from service.sendfile import FileBody
-from service.storage import FileStore
-from service.threads import Threads
-from service.tokens import Tokens
+from service.api.app import create_app
+from service.files.store import FileStore
+from service.http.tokens import Tokens
+from service.server.sendfile import FileBody
+from service.thread_pool import ThreadPool
 from tests.service.harness import LIVENESS_SECONDS, TOKEN, settings, wait_until
+from tests.service.memory import MemoryParameter, MemoryQueue
 
 LoopName = Literal["asyncio", "uvloop"]
 
@@ -49,7 +49,7 @@ def live_api(root: Path, loop_name: LoopName, **changes: Any) -> Iterator[Served
     root.mkdir()
     store = FileStore(root)
     store.prepare()
-    threads = Threads("aws", 2)
+    threads = ThreadPool("aws", 2)
     tokens = Tokens(MemoryParameter(TOKEN), threads)
     tokens.load()
     found = settings(root, **changes)
@@ -71,7 +71,7 @@ def live_api(root: Path, loop_name: LoopName, **changes: Any) -> Iterator[Served
 
     config = uvicorn.Config(
         watched,
-        http="service.protocol:HttpProtocol",
+        http="service.server.protocol:HttpProtocol",
         loop=loop_name,
         ws="none",
         lifespan="on",

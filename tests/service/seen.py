@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from jsonschema import Draft7Validator
 
-from service.logs import JsonFormatter
+from service.telemetry.logs import JsonFormatter
 
 # Goes into the bodies and files that tests send, and never into a log.
 MARKER = "c0nfidential"

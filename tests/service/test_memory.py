@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from service.aws import Clients
-from service.memory import MemoryQueue
-from service.queues import Accepted, Inbox, Outbox, Outgoing, SqsInbox, SqsOutbox
+from service.aws.clients import Clients
+from service.aws.queues import Accepted, Inbox, Outbox, Outgoing, SqsInbox, SqsOutbox
 from tests.service.conftest import Aws
+from tests.service.memory import MemoryQueue
 
 Ends = tuple[Outbox, Inbox]
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from local.cloud_process import CloudProcess
-from service.aws import Clients
-from service.bucket import S3Bucket, StoreFailed
+from service.aws.bucket import S3Bucket, StoreFailed
+from service.aws.clients import Clients
 from tests.local.cloud.conftest import REGION
 
 

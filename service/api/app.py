@@ -1,0 +1,131 @@
+"""Puts the API together: routes, what every request gets, and what runs beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.routing import Router
+from starlette.types import ASGIApp
+
+from service.aws.queues import Outbox
+from service.files.malloc_trim import MallocTrim
+from service.files.parts import BEAT_SECONDS
+from service.files.routes import FileRoutes
+from service.files.store import FileStore
+from service.http import openapi
+from service.http.docs import DocsRoutes
+from service.http.health import HealthRoutes, StorageProbe
+from service.http.lifecycle import Lifecycle
+from service.http.middleware import Middleware
+from service.http.openapi import OpenApiRoutes
+from service.http.tokens import Tokens
+from service.ingest.batching import Batcher
+from service.ingest.routes import IngestRoutes
+from service.settings import ApiSettings
+from service.telemetry.logs import Lines
+from service.telemetry.metrics import Metrics
+from service.thread_pool import CallHangs, PoolClosed, ThreadPool
+
+_log = logging.getLogger("service.app")
+
+
+def create_router(
+    settings: ApiSettings,
+    *,
+    store: FileStore,
+    outbox: Outbox,
+    tokens: Tokens,
+    aws_threads: ThreadPool,
+    lifecycle: Lifecycle,
+    metrics: Metrics,
+    probe: StorageProbe | None = None,
+) -> Router:
+    """The routes, and what has to run while they do."""
+    bound = settings.files_timeout_seconds
+    readers = ThreadPool("readers", settings.files_threads, bound_seconds=bound)
+    writers = ThreadPool("writers", settings.files_threads, bound_seconds=bound)
+    heap = MallocTrim()
+    probe = probe or StorageProbe(store.probe)
+    probe.watch(readers, writers)
+    sender = Batcher(outbox, aws_threads, metrics=metrics)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        beside = [asyncio.create_task(tokens.keep_current()), asyncio.create_task(heap.keep_trim(writers))]
+        beside.append(asyncio.create_task(_keep_alive(store, writers)))
+        for task in beside:
+            task.add_done_callback(_report)
+        try:
+            yield
+        finally:
+            for task in beside:
+                task.cancel()
+            probe.close()
+            # Waited for, within a bound: the parts of uploads that were cut off are removed there.
+            with contextlib.suppress(PoolClosed):
+                writers.forget(store.close)
+            await asyncio.to_thread(writers.close)
+            readers.close(wait=False)
+            aws_threads.close(wait=False)
+
+    description = openapi.describe(settings)
+    files = FileRoutes(store, tokens, settings, readers=readers, writers=writers, metrics=metrics, heap=heap)
+    return Router(
+        # The busiest first: they are tried in order.
+        [
+            *files.routes(),
+            *IngestRoutes(sender, tokens).routes(),
+            *HealthRoutes(probe, lifecycle).routes(),
+            *OpenApiRoutes(description).routes(),
+            *DocsRoutes(description).routes(),
+        ],
+        # A redirect is no answer to an upload: its body would have to be sent twice.
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+
+
+async def _keep_alive(store: FileStore, threads: ThreadPool) -> None:
+    while True:
+        await asyncio.sleep(BEAT_SECONDS)
+        try:
+            await threads.run(store.beat)
+        except (OSError, CallHangs) as error:
+            _log.warning("the store does not take a sign of life", extra={"fields": {"reason": str(error)}})
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("a task beside the API has ended", exc_info=error)
+
+
+def create_app(
+    settings: ApiSettings,
+    *,
+    store: FileStore,
+    outbox: Outbox,
+    tokens: Tokens,
+    aws_threads: ThreadPool,
+    lifecycle: Lifecycle | None = None,
+    probe: StorageProbe | None = None,
+    metrics: Metrics | None = None,
+    lines: Lines | None = None,
+) -> ASGIApp:
+    """The API as an ASGI application. ``store`` is prepared and ``tokens`` loaded already."""
+    lifecycle = lifecycle or Lifecycle()
+    metrics = metrics or Metrics("api")
+    router = create_router(
+        settings,
+        store=store,
+        outbox=outbox,
+        tokens=tokens,
+        aws_threads=aws_threads,
+        lifecycle=lifecycle,
+        metrics=metrics,
+        probe=probe,
+    )
+    return Middleware(router, lifecycle, metrics=metrics, lines=lines)

@@ -1,0 +1,367 @@
+"""``/arquivos``: files in, files out.
+
+Bodies pass through in pieces of bounded size; no file system call is made here, only handed to threads. Reading and
+writing have threads of their own, so that uploads that wait for a disk don't hold up downloads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import time
+from functools import lru_cache
+from urllib.parse import parse_qs, quote
+
+from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute
+from starlette.types import Receive, Scope, Send
+
+from service.files import ids
+from service.files.downloads import Downloads, download
+from service.files.malloc_trim import MallocTrim
+from service.files.record import Record
+from service.files.store import DigestError, FileStore, Part, Stored, StoredFile
+from service.http import digests
+from service.http.asgi import RawHeaders, answer, answer_json, header, route
+from service.http.conditions import ByteRange, check_preconditions, http_date, is_not_modified, select_range
+from service.http.errors import BadRequest, DigestMismatch, NotFound, Problem, Stalled, TooLarge, Unavailable
+from service.http.idle_timeouts import IdleTimeouts
+from service.http.tokens import Tokens, bearer
+from service.server import rawbody
+from service.server.peer import PeerGone
+from service.server.rawbody import RawBody
+from service.server.transport import file_transport
+from service.settings import ApiSettings
+from service.telemetry.metrics import Metrics
+from service.thread_pool import ThreadPool
+
+PAGE_LIMIT = 1000
+# Received bytes are handed to a thread in pieces, and the next piece collects meanwhile. All uploads together hold no
+# more than so much, whether they are few and fast or many and slow.
+PIECES_BYTES = 8 * 1024 * 1024
+LARGEST_PIECE_BYTES = 256 * 1024
+# However steadily it trickles in: an upload must end well before the sweep takes its part for abandoned.
+LONGEST_UPLOAD_SECONDS = 12 * 3600
+UNTYPED = "application/octet-stream"
+
+_CONDITIONS = frozenset(
+    (b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range")
+)
+# What was uploaded must never act in a browser as if this service had written it.
+_SAFE_HEADERS: RawHeaders = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; sandbox"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+
+
+class FileRoutes:
+    """``readers`` and ``writers`` are for the file system alone. Closing them is left to who made them."""
+
+    def __init__(
+        self,
+        store: FileStore,
+        tokens: Tokens,
+        settings: ApiSettings,
+        *,
+        readers: ThreadPool,
+        writers: ThreadPool,
+        metrics: Metrics | None = None,
+        heap: MallocTrim | None = None,
+    ) -> None:
+        self._store = store
+        self._tokens = tokens
+        self._settings = settings
+        self._readers = readers
+        self._writers = writers
+        self._metrics = metrics or Metrics("api")
+        self._heap = heap or MallocTrim()
+        self._stalls = IdleTimeouts(settings.files_stall_seconds)
+        # As it stands within a string of JSON.
+        self._label = json.dumps(settings.files_label, ensure_ascii=False)[1:-1]
+        self._uploads = 0
+        self._downloads = Downloads()
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            route("/arquivos/{name}", {"GET": self._read, "DELETE": self._remove}),
+            route("/arquivos", {"GET": self._list, "POST": self._store_file}),
+        ]
+
+    async def _authorize(self, scope: Scope) -> None:
+        if self._settings.files_auth == "token":
+            await self._tokens.check(bearer(header(scope, b"authorization")))
+
+    async def _list(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._authorize(scope)
+        query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        limit = _limit(query.get("limit", [None])[-1])
+        after = None
+        if (given := query.get("after", [None])[-1]) is not None and (after := ids.parse(given)) is None:
+            raise BadRequest(f"after is {given!r}; allowed: a name from an earlier page")
+        found = await self._readers.run(self._store.page, after, limit + 1)
+        names = [f"{file_id}.txt" for file_id in found[:limit]]
+        content: dict[str, object] = {"files": names}
+        headers = [(b"cache-control", b"no-store")]
+        if len(found) > limit:
+            content["next"] = names[-1]
+            link = f'</arquivos?limit={limit}&after={quote(names[-1])}>; rel="next"'
+            headers.append((b"link", link.encode()))
+        await answer_json(send, 200, content, headers)
+
+    async def _store_file(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._authorize(scope)
+        promised: bytes | None = None
+        declared: int | None = None
+        content_type = UNTYPED
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                declared = int(value)
+            elif name == b"content-type":
+                content_type = _content_type(value)
+            elif name in (b"content-digest", b"repr-digest"):
+                promised = digests.expected({n.decode("latin-1"): v.decode("latin-1") for n, v in scope["headers"]})
+        most = self._settings.files_max_bytes
+        if declared is not None and declared > most:
+            raise TooLarge(f"The body has {declared} bytes; allowed: {most}.")
+        try:
+            part = self._store.begin(content_type)
+        except ValueError as error:
+            raise BadRequest(f"Content-Type can't be kept: {error}; send a shorter one.") from None
+        if self._uploads >= self._settings.files_max_uploads:
+            raise Unavailable(f"{self._uploads} uploads are under way already; try again.", retry_after_seconds=2)
+        self._uploads += 1
+        try:
+            stored = await self._take(scope, receive, part, declared, promised)
+        except DigestError as error:
+            sent = digests.field(error.actual.hex())
+            raise DigestMismatch(f"The content received hashes to {sent}; nothing was stored. Send it again.") from None
+        except (ClientDisconnect, Stalled):
+            self._metrics.add("UploadsAborted")
+            part.abandon()
+            raise
+        except BaseException:
+            part.abandon()
+            raise
+        finally:
+            self._uploads -= 1
+            if not part.is_clean:
+                self._writers.forget(part.discard)
+        await _created(send, stored, self._label)
+
+    async def _take(
+        self, scope: Scope, receive: Receive, part: Part, declared: int | None, promised: bytes | None
+    ) -> Stored:
+        transport = file_transport(scope) if declared is not None and declared > rawbody.LEAST_BYTES else None
+        deadline = time.monotonic() + LONGEST_UPLOAD_SECONDS
+        most = self._settings.files_max_bytes
+        piece: list[bytes] = []
+        in_piece = received = 0
+        writing: asyncio.Future[None] | None = None
+        more = True
+        while more:
+            chunk, more = await self._receive(receive, deadline)
+            received += len(chunk)
+            self._heap.passed += len(chunk)
+            if received > most:
+                raise TooLarge(f"The body has more than the {most} bytes allowed; nothing was stored.")
+            piece.append(chunk)
+            in_piece += len(chunk)
+            # Not held on to while the next one is waited for, which a slow client may make long.
+            chunk = b""
+            if transport is not None and more:
+                assert declared is not None
+                if declared - received >= rawbody.LEAST_BYTES:
+                    return await self._take_raw(transport.take(declared - received), part, piece, promised, deadline)
+                transport = None
+            if more and in_piece >= min(LARGEST_PIECE_BYTES, PIECES_BYTES // self._uploads):
+                if writing is not None:
+                    await writing
+                part.begun = True
+                writing = self._writers.start(part.write, piece)
+                piece, in_piece = [], 0
+        if declared is not None and received != declared:
+            raise BadRequest(f"The body has {received} bytes, Content-Length says {declared}; nothing was stored.")
+        if writing is not None:
+            await writing
+        part.begun = True
+        return await self._writers.start(part.publish, piece, promised)
+
+    async def _take_raw(
+        self, body: RawBody, part: Part, piece: list[bytes], promised: bytes | None, deadline: float
+    ) -> Stored:
+        part.begun = True
+        left, heard = body.left, time.monotonic()
+        try:
+            while (stored := await self._writers.start(_fill, part, body, piece, promised)) is None:
+                now = time.monotonic()
+                self._check_deadline(now, deadline)
+                if body.left < left:
+                    self._heap.passed += left - body.left
+                    left, heard = body.left, now
+                elif now - heard >= self._stalls.seconds:
+                    raise self._stalled()
+                # So often, a slow client's bytes are looked for, few as they may be.
+                await body.arrival(self._stalls.seconds / 4)
+        except PeerGone:
+            await body.end()
+            raise ClientDisconnect from None
+        finally:
+            body.stop()
+        return stored
+
+    def _stalled(self) -> Stalled:
+        return Stalled(f"Nothing arrived for {self._stalls.seconds:g} s; nothing was stored.")
+
+    def _check_deadline(self, now: float, deadline: float) -> None:
+        if now > deadline:
+            hours = LONGEST_UPLOAD_SECONDS // 3600
+            raise Stalled(f"The body did not end within {hours} hours; nothing was stored.")
+
+    async def _receive(self, receive: Receive, deadline: float) -> tuple[bytes, bool]:
+        try:
+            message = await self._stalls.receive(receive)
+        except TimeoutError:
+            raise self._stalled() from None
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        self._check_deadline(time.monotonic(), deadline)
+        return message.get("body", b""), message.get("more_body", False)
+
+    async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._authorize(scope)
+        file_id = _file_id(scope)
+        head = scope["method"] == "HEAD"
+        try:
+            if head:
+                file = await self._readers.start(self._store.describe, file_id)
+            else:
+                most = self._downloads.inline_bytes(scope)
+                file = await self._readers.start(self._store.open, file_id, read_all_up_to=most)
+        except OSError as error:
+            raise _missing(error, file_id) from error
+        record = file.record
+        headers = _describe(record, file_id)
+        span, status = ByteRange(0, record.size), 200
+        asked = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _CONDITIONS}
+        if asked:
+            etag, modified = digests.etag(record.sha256), ids.created(file_id)
+            try:
+                check_preconditions(asked, etag, modified)
+                if is_not_modified(asked, etag, modified):
+                    self._release(file)
+                    await answer(send, 304, headers)
+                    return
+                wanted = None if head else select_range(asked, etag, modified, record.size)
+            except Problem as problem:
+                self._release(file)
+                problem.headers.update({name.decode(): value.decode() for name, value in headers})
+                raise
+            if wanted is not None:
+                span, status = wanted, 206
+                headers.append((b"content-range", b"bytes %d-%d/%d" % (span.start, span.stop - 1, record.size)))
+        headers += _SAFE_HEADERS
+        headers.append((b"content-type", record.content_type.encode()))
+        headers.append((b"content-length", b"%d" % span.length))
+        headers.append((b"content-disposition", b'attachment; filename="%s.txt"' % file_id.encode()))
+        self._downloads.under_way += 1
+        try:
+            if file.content is not None:
+                content = b"" if head else file.content
+                await answer(send, status, headers, content if status == 200 else content[span.start : span.stop])
+                self._release(file)
+            else:
+                stall_seconds = self._settings.files_stall_seconds
+                await download(
+                    *(file, span, self._readers, self._downloads, status, headers, scope, receive, send),
+                    stall_seconds=stall_seconds,
+                )
+        finally:
+            self._downloads.under_way -= 1
+
+    def _release(self, file: StoredFile) -> None:
+        if not file.closed:
+            self._readers.forget(file.close)
+
+    async def _remove(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._authorize(scope)
+        file_id = _file_id(scope)
+        headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _CONDITIONS}
+
+        def check(record: Record) -> None:
+            check_preconditions(headers, digests.etag(record.sha256), ids.created(file_id))
+
+        conditional = "if-match" in headers or "if-unmodified-since" in headers
+        try:
+            await self._writers.run(self._store.remove, file_id, check if conditional else None)
+        except OSError as error:
+            raise _missing(error, file_id) from error
+        await answer(send, 204, [])
+
+
+def _fill(part: Part, body: RawBody, piece: list[bytes], promised: bytes | None) -> Stored | None:
+    """Stores what has arrived; all of it, if nothing more is to come. For a thread."""
+    if piece:
+        part.write(piece)
+        # A slow client's request would hold on to it.
+        piece.clear()
+    last = body.receive(lambda view: part.write((view,)))
+    return None if last is None else part.publish((last,), promised)
+
+
+def _missing(error: OSError, file_id: str) -> Exception:
+    return NotFound(f"There is no file {file_id}.") if error.errno == errno.ENOENT else error
+
+
+async def _created(send: Send, stored: Stored, label: str) -> None:
+    # What json.dumps() would make of it, in a fifth of the time: all of it but the label is known to be plain.
+    file_id, content = stored.file_id, stored.record
+    body = (
+        f'{{"message":"Arquivo salvo com sucesso","file":"{label}/{file_id}.txt","id":"{file_id}",'
+        f'"size":{content.size},"sha256":"{content.sha256}"}}'
+    ).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"location", b"/arquivos/%b" % file_id.encode()),
+        (b"etag", digests.etag(content.sha256).encode()),
+    ]
+    await answer(send, 201, headers, body)
+
+
+def _describe(record: Record, file_id: str) -> RawHeaders:
+    return [
+        (b"etag", digests.etag(record.sha256).encode()),
+        (b"repr-digest", digests.field(record.sha256).encode()),
+        (b"last-modified", _last_modified(ids.created(file_id))),
+        (b"accept-ranges", b"bytes"),
+        (b"cache-control", b"private, no-cache"),
+    ]
+
+
+@lru_cache(maxsize=1024)
+def _last_modified(seconds: int) -> bytes:
+    return http_date(seconds).encode()
+
+
+def _file_id(scope: Scope) -> str:
+    name = scope["path_params"]["name"]
+    file_id = ids.parse(name)
+    if file_id is None:
+        raise NotFound(f"There is no file {name!r}.")
+    return file_id
+
+
+def _limit(given: str | None) -> int:
+    if given is None:
+        return PAGE_LIMIT
+    limit = int(given) if given.isascii() and given.isdigit() and len(given) <= 4 else 0
+    if not 1 <= limit <= PAGE_LIMIT:
+        raise BadRequest(f"limit is {given!r}; allowed: a whole number from 1 to {PAGE_LIMIT}")
+    return limit
+
+
+def _content_type(value: bytes) -> str:
+    text = value.decode("latin-1").strip()
+    return text if text and text.isascii() and text.isprintable() else UNTYPED

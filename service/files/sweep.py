@@ -1,0 +1,103 @@
+"""The sweep: removes what uploads left behind when their process was killed.
+
+It looks at the directories for parts only, so it takes the same time however many files are stored. A part counts as
+abandoned by the time of its last write: a process that still writes it keeps that time fresh.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from service.files.parts import FOLDER
+from service.settings import SweepSettings
+from service.telemetry import logs
+
+_log = logging.getLogger("service.sweep")
+
+
+@dataclass(slots=True)
+class Summary:
+    removed_parts: int = 0
+    removed_bytes: int = 0
+    removed_directories: int = 0
+    kept_parts: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+
+def sweep(root: Path, min_age_seconds: float, now: float) -> Summary:
+    """Removes parts under ``root`` last written ``min_age_seconds`` or more before ``now``, and empty directories.
+
+    Raises OSError if the store can't be read; a part that can't be removed is counted and the rest goes on.
+    """
+    summary = Summary()
+    oldest_kept = now - min_age_seconds
+    if not root.is_dir():
+        raise NotADirectoryError(f"not a directory: {root}")
+    incoming = root / FOLDER
+    for directory in _entries(incoming):
+        try:
+            if not directory.is_dir(follow_symlinks=False):
+                continue
+            # Before its parts are removed: that changes the directory's own time.
+            idle = directory.stat(follow_symlinks=False).st_mtime <= oldest_kept
+        except FileNotFoundError:
+            continue  # another sweep has just removed it
+        kept = summary.kept_parts + summary.failed
+        for part in _entries(Path(directory.path)):
+            _sweep_part(part, oldest_kept, summary)
+        if idle and kept == summary.kept_parts + summary.failed:
+            # A process that began a part just now keeps its directory: it isn't empty then.
+            with contextlib.suppress(OSError):
+                Path(directory.path).rmdir()
+                summary.removed_directories += 1
+    return summary
+
+
+def _sweep_part(part: os.DirEntry[str], oldest_kept: float, summary: Summary) -> None:
+    try:
+        status = part.stat(follow_symlinks=False)
+        if status.st_mtime > oldest_kept:
+            summary.kept_parts += 1
+            return
+        Path(part.path).unlink()
+    except FileNotFoundError:
+        return  # its upload has just ended
+    except OSError as error:
+        _log.warning("a part can't be removed", extra={"fields": {"part": part.path, "reason": str(error)}})
+        summary.failed += 1
+        return
+    summary.removed_parts += 1
+    summary.removed_bytes += status.st_size
+
+
+def _entries(directory: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
+
+
+def run_sweep(settings: SweepSettings) -> int:
+    """Sweeps once. Returns the exit code: 0, or 1 if anything was left undone."""
+    logs.configure(settings.log_level)
+    return sweep_and_log(settings.files_dir, settings.min_age_seconds)
+
+
+def sweep_and_log(root: Path, min_age_seconds: float) -> int:
+    """Sweeps once and logs what it did, as an error if anything was left undone. Returns the exit code."""
+    began = time.monotonic()
+    try:
+        summary = sweep(root, min_age_seconds, time.time())
+    except OSError as error:
+        _log.error("sweep failed", extra={"fields": {"reason": str(error)}})
+        return 1
+    summary.seconds = round(time.monotonic() - began, 3)
+    _log.log(logging.ERROR if summary.failed else logging.INFO, "swept", extra={"fields": asdict(summary)})
+    return 1 if summary.failed else 0

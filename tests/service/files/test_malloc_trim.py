@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from service.files.malloc_trim import AFTER_BYTES, MallocTrim
+from service.thread_pool import ThreadPool
+
+
+class Counted(MallocTrim):
+    def __init__(self) -> None:
+        super().__init__()
+        self.trims = 0
+
+    def trim(self) -> None:
+        super().trim()
+        self.trims += 1
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def test_memory_is_given_back_after_much_has_passed_and_once_more() -> None:
+    heap, threads = Counted(), ThreadPool("test", 1)
+
+    async def main() -> None:
+        keeping = asyncio.create_task(heap.keep_trim(threads, every_seconds=0.01))
+        heap.passed = AFTER_BYTES - 1
+        await asyncio.sleep(0.1)
+        assert heap.trims == 0
+        heap.passed = AFTER_BYTES
+        await _until(lambda: heap.trims == 2)
+        await asyncio.sleep(0.1)
+        assert heap.trims == 2
+        keeping.cancel()
+
+    asyncio.run(main())
+    threads.close()
+
+
+def test_a_c_library_that_can_not_is_let_alone() -> None:
+    heap = MallocTrim()
+    heap._malloc_trim = None
+    heap.trim()

@@ -1,0 +1,404 @@
+from __future__ import annotations
+
+import base64
+import errno
+import hashlib
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from starlette.types import Message
+
+from service.files.downloads import PIECE_BYTES
+from service.files.store import FileStore
+from tests.service.harness import PROBLEM, Api, running_api
+
+CONTENT = b"file content"
+SHA256 = hashlib.sha256(CONTENT)
+DIGEST = f"sha-256=:{base64.b64encode(SHA256.digest()).decode()}:"
+ETAG = f'"{SHA256.hexdigest()}"'
+ABSENT = "01978a3b-2c1d-7000-8000-000000000000"
+
+
+def store_file(api: Api, content: bytes = CONTENT, **headers: str) -> str:
+    answer = api.client.post("/arquivos", content=content, headers={k.replace("_", "-"): v for k, v in headers.items()})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def test_an_upload_is_answered_with_its_name_size_and_digest(api: Api) -> None:
+    answer = api.client.post("/arquivos", content=CONTENT)
+    body = answer.json()
+    assert answer.status_code == 201
+    assert body == {
+        "message": "Arquivo salvo com sucesso",
+        "file": f"/mnt/efs/{body['id']}.txt",
+        "id": body["id"],
+        "size": 12,
+        "sha256": SHA256.hexdigest(),
+    }
+    assert answer.headers["location"] == f"/arquivos/{body['id']}"
+    assert answer.headers["etag"] == ETAG
+    assert api.parts() == []
+
+
+def test_a_stored_file_comes_back_byte_for_byte_under_safe_headers(api: Api) -> None:
+    file_id = store_file(api, content_type="text/html; charset=utf-8")
+    for name in (file_id, f"{file_id}.txt", file_id.upper()):
+        answer = api.client.get(f"/arquivos/{name}")
+        assert (answer.status_code, answer.content) == (200, CONTENT)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-length"] == "12"
+    assert answer.headers["etag"] == ETAG
+    assert answer.headers["repr-digest"] == DIGEST
+    assert answer.headers["accept-ranges"] == "bytes"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{file_id}.txt"'
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert "last-modified" in answer.headers
+
+
+def test_the_body_of_a_form_post_is_stored_as_it_is(api: Api) -> None:
+    file_id = store_file(api, b"a=1&b=%20", content_type="application/x-www-form-urlencoded")
+    assert api.client.get(f"/arquivos/{file_id}").content == b"a=1&b=%20"
+
+
+def test_an_upload_without_a_type_is_octets(api: Api) -> None:
+    file_id = store_file(api)
+    assert api.client.get(f"/arquivos/{file_id}").headers["content-type"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE_BYTES[1] - 1, PIECE_BYTES[1] + 1, 3 * 1024 * 1024 + 17])
+def test_any_size_comes_back(api: Api, size: int) -> None:
+    content = bytes(range(256)) * (size // 256 + 1)
+    content = content[:size]
+    file_id = store_file(api, content)
+    answer = api.client.get(f"/arquivos/{file_id}")
+    assert answer.content == content
+    assert answer.headers["content-length"] == str(size)
+
+
+def test_a_chunked_upload_has_no_length_and_is_stored_whole(api: Api) -> None:
+    pieces = [bytes([number]) * 50_000 for number in range(20)]
+
+    def body() -> Iterator[bytes]:
+        yield from pieces
+
+    answer = api.client.post("/arquivos", content=body())
+    assert answer.json()["size"] == 1_000_000
+    assert api.client.get(f"/arquivos/{answer.json()['id']}").content == b"".join(pieces)
+
+
+def test_head_has_the_headers_of_get_and_no_body(api: Api) -> None:
+    file_id = store_file(api)
+    get, head = api.client.get(f"/arquivos/{file_id}"), api.client.head(f"/arquivos/{file_id}")
+    ignored = {"x-request-id"}
+    assert head.status_code == 200
+    assert head.content == b""
+    assert {k: v for k, v in head.headers.items() if k not in ignored} == {
+        k: v for k, v in get.headers.items() if k not in ignored
+    }
+
+
+def test_a_range_is_answered_with_just_these_bytes(api: Api) -> None:
+    file_id = store_file(api)
+    answer = api.client.get(f"/arquivos/{file_id}", headers={"Range": "bytes=5-8"})
+    assert (answer.status_code, answer.content) == (206, b"cont")
+    assert answer.headers["content-range"] == "bytes 5-8/12"
+    suffix = api.client.get(f"/arquivos/{file_id}", headers={"Range": "bytes=-7"})
+    assert (suffix.status_code, suffix.content) == (206, b"content")
+
+
+def test_a_range_of_a_large_file_crosses_the_pieces_it_is_read_in(api: Api) -> None:
+    content = bytes(range(251)) * 4000
+    file_id = store_file(api, content)
+    answer = api.client.get(f"/arquivos/{file_id}", headers={"Range": f"bytes=100-{PIECE_BYTES[1] * 2 + 3}"})
+    assert answer.status_code == 206
+    assert answer.content == content[100 : PIECE_BYTES[1] * 2 + 4]
+
+
+def test_a_range_behind_the_end_is_416_and_names_the_size(api: Api) -> None:
+    file_id = store_file(api)
+    answer = api.client.get(f"/arquivos/{file_id}", headers={"Range": "bytes=12-"})
+    assert answer.status_code == 416
+    assert answer.headers["content-range"] == "bytes */12"
+    assert answer.headers["content-type"] == PROBLEM
+
+
+def test_if_range_of_another_version_gets_the_whole(api: Api) -> None:
+    file_id = store_file(api)
+    headers = {"Range": "bytes=0-1", "If-Range": '"other"'}
+    assert api.client.get(f"/arquivos/{file_id}", headers=headers).status_code == 200
+    assert api.client.get(f"/arquivos/{file_id}", headers={**headers, "If-Range": ETAG}).status_code == 206
+
+
+def test_a_known_version_is_304_without_a_body(api: Api) -> None:
+    file_id = store_file(api)
+    answer = api.client.get(f"/arquivos/{file_id}", headers={"If-None-Match": f'"x", {ETAG}'})
+    assert (answer.status_code, answer.content) == (304, b"")
+    assert answer.headers["etag"] == ETAG
+    modified = api.client.get(f"/arquivos/{file_id}").headers["last-modified"]
+    assert api.client.get(f"/arquivos/{file_id}", headers={"If-Modified-Since": modified}).status_code == 304
+
+
+def test_if_match_of_another_version_is_412(api: Api) -> None:
+    file_id = store_file(api)
+    answer = api.client.get(f"/arquivos/{file_id}", headers={"If-Match": '"other"'})
+    assert answer.status_code == 412
+    assert api.client.delete(f"/arquivos/{file_id}", headers={"If-Match": '"other"'}).status_code == 412
+    assert api.client.get(f"/arquivos/{file_id}").status_code == 200
+
+
+def test_a_deleted_file_is_gone(api: Api) -> None:
+    file_id = store_file(api)
+    assert api.client.delete(f"/arquivos/{file_id}.txt", headers={"If-Match": ETAG}).status_code == 204
+    assert api.client.get(f"/arquivos/{file_id}").status_code == 404
+    assert api.client.delete(f"/arquivos/{file_id}").status_code == 404
+    assert api.client.get("/arquivos").json() == {"files": []}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ABSENT,
+        "nope",
+        "..%2F..%2Fetc%2Fpasswd",
+        "%2e%2e",
+        f"{ABSENT}.json",
+        "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+        ABSENT[:-1],
+        f"{ABSENT}%00",
+        f"{ABSENT}%0A",
+    ],
+)
+def test_a_name_that_is_none_is_404_and_never_a_path(api: Api, name: str) -> None:
+    for method in ("GET", "HEAD", "DELETE"):
+        answer = api.client.request(method, f"/arquivos/{name}")
+        assert answer.status_code == 404
+        assert answer.headers["content-type"] == PROBLEM
+
+
+def test_files_are_listed_oldest_first_in_pages(api: Api) -> None:
+    names = [f"{store_file(api)}.txt" for _ in range(5)]
+    assert api.client.get("/arquivos").json() == {"files": names}
+    first = api.client.get("/arquivos?limit=2")
+    assert first.json() == {"files": names[:2], "next": names[1]}
+    assert first.links["next"]["url"] == f"/arquivos?limit=2&after={names[1]}"
+    second = api.client.get(first.links["next"]["url"])
+    assert second.json() == {"files": names[2:4], "next": names[3]}
+    last = api.client.get(f"/arquivos?limit=2&after={names[3][:-4]}")
+    assert last.json() == {"files": names[4:]}
+    assert "link" not in last.headers
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "limit=", "limit=%C2%B2", "after=x", "after=.."])
+def test_a_page_that_can_not_be_is_400(api: Api, query: str) -> None:
+    answer = api.client.get(f"/arquivos?{query}")
+    assert answer.status_code == 400
+    assert query.split("=")[0] in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("field", ["Content-Digest", "Repr-Digest"])
+def test_a_digest_is_checked_and_a_mismatch_stores_nothing(api: Api, field: str) -> None:
+    good = api.client.post("/arquivos", content=CONTENT, headers={field: f"md5=:AAAA:, {DIGEST}"})
+    assert good.status_code == 201
+    bad = api.client.post("/arquivos", content=CONTENT + b"!", headers={field: DIGEST})
+    assert bad.status_code == 400
+    assert bad.json()["type"] == "urn:problem:digest-mismatch"
+    broken = api.client.post("/arquivos", content=CONTENT, headers={field: "sha-256=nonsense"})
+    assert broken.status_code == 400
+    assert len(api.client.get("/arquivos").json()["files"]) == 1
+    assert api.parts() == []
+
+
+def test_too_large_is_413_before_the_body_is_read(tmp_path: Path) -> None:
+    with running_api(tmp_path, files_max_bytes=10) as api:
+        answer = api.client.post("/arquivos", content=b"x" * 11)
+        assert answer.status_code == 413
+        assert api.client.post("/arquivos", content=b"x" * 10).status_code == 201
+
+
+def test_too_large_by_count_is_413_and_leaves_nothing(tmp_path: Path) -> None:
+    with running_api(tmp_path, files_max_bytes=300_000) as api:
+        answer = api.client.post("/arquivos", content=iter([b"x" * 200_000] * 2))
+        assert answer.status_code == 413
+        assert api.client.get("/arquivos").json() == {"files": []}
+        assert api.parts() == []
+
+
+def test_a_content_type_too_long_to_keep_is_400(api: Api) -> None:
+    answer = api.client.post("/arquivos", content=b"x", headers={"Content-Type": "text/" + "x" * 600})
+    assert answer.status_code == 400
+    assert "Content-Type" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_507_and_leaves_nothing(tmp_path: Path, code: int) -> None:
+    def full(_: int) -> None:
+        raise OSError(code, "full")
+
+    with running_api(tmp_path, store=FileStore(tmp_path, sync=full)) as api:
+        answer = api.client.post("/arquivos", content=CONTENT)
+        assert answer.status_code == 507
+        assert answer.headers["content-type"] == PROBLEM
+        assert api.client.get("/arquivos").json() == {"files": []}
+        assert api.parts() == []
+
+
+def test_a_failing_disk_is_503_and_leaves_nothing(tmp_path: Path) -> None:
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    with running_api(tmp_path, store=FileStore(tmp_path, sync=broken)) as api:
+        answer = api.client.post("/arquivos", content=CONTENT)
+        assert answer.status_code == 503
+        assert answer.json()["type"] == "urn:problem:unavailable"
+        assert int(answer.headers["retry-after"]) > 0
+        assert "EIO" in answer.json()["detail"]
+        assert "broken" not in answer.text
+        assert api.parts() == []
+
+
+def test_one_upload_too_many_is_503_with_a_time_to_come_back(tmp_path: Path) -> None:
+    syncing, go_on = threading.Event(), threading.Event()
+
+    def slow(_: int) -> None:
+        syncing.set()
+        assert go_on.wait(10)
+
+    with running_api(tmp_path, store=FileStore(tmp_path, sync=slow), files_max_uploads=1) as api:
+        answers: list[int] = []
+        first = threading.Thread(target=lambda: answers.append(api.client.post("/arquivos", content=b"1").status_code))
+        first.start()
+        assert syncing.wait(10)
+        refused = api.client.post("/arquivos", content=b"2")
+        assert refused.status_code == 503
+        assert int(refused.headers["retry-after"]) > 0
+        assert api.client.get("/health/live").status_code == 200
+        go_on.set()
+        first.join()
+        assert answers == [201]
+        assert api.client.post("/arquivos", content=b"3").status_code == 201
+
+
+def test_no_file_system_call_is_made_on_the_event_loop(tmp_path: Path) -> None:
+    loop_thread: list[int] = []
+    watching: list[bool] = []
+    on_loop: list[str] = []
+    off_loop: list[str] = []
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        # Most calls name a file relative to a directory that is held open.
+        if watching and event in ("open", "os.link", "os.listdir", "os.remove", "os.mkdir", "os.rmdir"):
+            (on_loop if threading.get_ident() == loop_thread[0] else off_loop).append(event)
+
+    sys.addaudithook(watch)  # stays for the rest of the run, and watches no more
+    with running_api(tmp_path) as api:
+        assert api.client.portal is not None
+        loop_thread.append(api.client.portal.call(_thread_id))
+        watching.append(True)
+        file_id = store_file(api, b"x" * 1_000_000)
+        assert api.client.get(f"/arquivos/{file_id}").status_code == 200
+        assert api.client.get("/arquivos").status_code == 200
+        assert api.client.get("/healthcheck").status_code == 200
+        assert api.client.delete(f"/arquivos/{file_id}").status_code == 204
+        watching.clear()
+        assert api.parts() == []
+    assert on_loop == []
+    assert {"open", "os.link", "os.listdir", "os.remove"} <= set(off_loop)
+
+
+async def _thread_id() -> int:
+    return threading.get_ident()
+
+
+def test_files_ask_for_the_token_unless_told_otherwise(tmp_path: Path) -> None:
+    with running_api(tmp_path, files_auth="token") as api:
+        for route in ("GET /arquivos", "POST /arquivos", "GET /arquivos/x", "HEAD /arquivos/x", "DELETE /arquivos/x"):
+            refused = api.client.request(*route.split())
+            assert refused.status_code == 401
+            assert refused.headers["www-authenticate"] == "Bearer"
+        wrong = api.client.get("/arquivos", headers={"Authorization": "Bearer wrong"})
+        assert wrong.status_code == 401
+        assert api.client.get("/arquivos", headers={"Authorization": "Basic c2VjcmV0"}).status_code == 401
+        authorization = api.authorization
+        assert api.client.get("/arquivos", headers=authorization).status_code == 200
+        assert api.client.post("/arquivos", content=CONTENT, headers=authorization).status_code == 201
+
+
+Receive = Callable[[], Any]
+
+
+async def _call(api: Api, receive: Receive) -> list[Message]:
+    """Posts a file over bare ASGI, where a test decides what arrives when."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/arquivos",
+        "query_string": b"",
+        "headers": [(b"content-length", b"1000000")],
+        "state": {},
+    }
+    await api.client.app(scope, receive, send)
+    return sent
+
+
+def test_a_client_that_vanishes_leaves_nothing_and_is_no_error(api: Api) -> None:
+    messages: list[Message] = [
+        {"type": "http.request", "body": b"x" * 200_000, "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    portal = api.client.portal
+    assert portal is not None
+    assert portal.call(_call, api, receive) == []
+    assert api.client.get("/arquivos").json() == {"files": []}
+    assert api.parts() == []
+
+
+def test_a_body_that_ends_before_its_length_is_400_and_leaves_nothing(api: Api) -> None:
+    """uvicorn tells of a client that has gone; another server may only say that nothing more is to come."""
+    pieces = [b"x" * 400_000, b"x" * 400_000, b"x" * 100_000]
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+
+    portal = api.client.portal
+    assert portal is not None
+    sent = portal.call(_call, api, receive)
+    assert sent[0]["status"] == 400
+    assert "900000 bytes, Content-Length says 1000000" in json.loads(sent[1]["body"])["detail"]
+    assert api.client.get("/arquivos").json() == {"files": []}
+    assert api.parts() == []
+
+
+def test_a_client_that_stalls_is_408_and_leaves_nothing(tmp_path: Path) -> None:
+    first = [True]
+
+    async def receive() -> Message:
+        if first and first.pop():
+            return {"type": "http.request", "body": b"x" * 200_000, "more_body": True}
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    with running_api(tmp_path, files_stall_seconds=0.1) as api:
+        portal = api.client.portal
+        assert portal is not None
+        sent = portal.call(_call, api, receive)
+        assert sent[0]["status"] == 408
+        assert json.loads(sent[1]["body"])["type"] == "urn:problem:body-stalled"
+        assert api.client.get("/arquivos").json() == {"files": []}
+        assert api.parts() == []

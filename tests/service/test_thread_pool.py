@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+
+import pytest
+
+from service.thread_pool import CallHangs, PoolClosed, ThreadPool
+
+
+def test_calls_run_off_the_loop_and_bring_back_what_they_return_or_raise() -> None:
+    threads = ThreadPool("test", 2)
+
+    def fail() -> None:
+        raise ValueError("why")
+
+    async def main() -> None:
+        assert await threads.run(threading.get_ident) != threading.get_ident()
+        with pytest.raises(ValueError, match="why"):
+            await threads.run(fail)
+
+    asyncio.run(main())
+    threads.close()
+
+
+def test_no_more_calls_run_at_once_than_there_are_threads() -> None:
+    threads = ThreadPool("test", 2)
+    running, most = 0, 0
+    lock = threading.Lock()
+    both = threading.Barrier(2)
+
+    def call() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        both.wait(10)
+        with lock:
+            running -= 1
+
+    async def main() -> None:
+        await asyncio.gather(*(threads.run(call) for _ in range(10)))
+
+    asyncio.run(main())
+    threads.close()
+    assert most == 2
+
+
+def test_a_forgotten_call_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    threads = ThreadPool("test", 1)
+    with caplog.at_level(logging.ERROR):
+        threads.forget(lambda: 1 / 0)
+        threads.close()
+    assert "a call in the background failed" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+def _blocked(gate: threading.Event) -> bool:
+    return gate.wait(10)
+
+
+def test_calls_that_wait_get_a_thread_each() -> None:
+    """Sixteen that wait for each other: none returns before all have begun."""
+    threads = ThreadPool("test", 16)
+    together = threading.Barrier(16)
+
+    async def main() -> None:
+        for _ in range(20):
+            await asyncio.gather(*(threads.run(together.wait, 10) for _ in range(16)))
+
+    asyncio.run(main())
+    threads.close()
+
+
+def test_short_calls_are_worked_off_by_few_threads() -> None:
+    threads = ThreadPool("test", 16)
+    seen: set[int] = set()
+
+    def call() -> None:
+        seen.add(threading.get_ident())
+
+    async def main() -> None:
+        for _ in range(200):
+            await asyncio.gather(*(threads.run(call) for _ in range(16)))
+
+    asyncio.run(main())
+    threads.close()
+    # One, and one more for each time that the machine was too busy to let it run at once.
+    assert len(seen) < 16
+
+
+def test_a_call_that_hangs_holds_up_no_other() -> None:
+    threads, gate = ThreadPool("test", 3), threading.Event()
+
+    async def main() -> None:
+        hanging = [threads.start(_blocked, gate) for _ in range(2)]
+        async with asyncio.timeout(10):
+            for number in range(100):
+                assert await threads.run(abs, -number) == number
+        gate.set()
+        assert await asyncio.gather(*hanging) == [True, True]
+
+    asyncio.run(main())
+    threads.close()
+
+
+def test_a_call_that_takes_too_long_is_given_up_and_known_to_hang() -> None:
+    threads, gate = ThreadPool("test", 2, bound_seconds=0.1), threading.Event()
+
+    async def main() -> None:
+        with pytest.raises(CallHangs, match=r"0\.1 s"):
+            await threads.run(_blocked, gate)
+        assert threads.hanging == 1
+        assert await threads.run(abs, -1) == 1
+        gate.set()
+        async with asyncio.timeout(10):
+            while threads.hanging:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    threads.close()
+
+
+def test_with_every_thread_hanging_a_call_is_refused_and_what_was_in_line_is_never_made() -> None:
+    threads, gate = ThreadPool("test", 1, bound_seconds=0.1), threading.Event()
+    made: list[str] = []
+
+    async def main() -> None:
+        hanging = threads.start(_blocked, gate)
+        late = threads.start(made.append, "late")
+        for given_up in (hanging, late):
+            with pytest.raises(CallHangs):
+                await given_up
+        assert threads.hanging == 1  # the other one had not begun
+        threads.forget(made.append, "forgotten")
+        await asyncio.sleep(0.2)
+        with pytest.raises(CallHangs, match="in line"):
+            threads.start(made.append, "refused")
+        gate.set()
+        async with asyncio.timeout(10):
+            while not made:
+                await asyncio.sleep(0.01)
+        assert await threads.run(abs, -1) == 1
+
+    asyncio.run(main())
+    threads.close()
+    assert made == ["forgotten"]
+
+
+def test_a_caller_that_is_cancelled_leaves_the_call_to_itself() -> None:
+    threads, gate = ThreadPool("test", 1), threading.Event()
+    made: list[str] = []
+
+    def call() -> None:
+        gate.wait(10)
+        made.append("made")
+
+    async def main() -> None:
+        waiting = asyncio.create_task(threads.run(call))
+        skipped = asyncio.create_task(threads.run(made.append, "skipped"))
+        await asyncio.sleep(0.05)
+        for task in (waiting, skipped):
+            task.cancel()
+        gate.set()
+        await asyncio.sleep(0.05)
+        assert await threads.run(abs, -1) == 1
+
+    asyncio.run(main())
+    threads.close()
+    assert made == ["made"]
+
+
+def test_a_thread_that_has_nothing_to_do_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.thread_pool.IDLE_SECONDS", 0.05)
+    threads = ThreadPool("idle", 4)
+
+    async def main() -> None:
+        await threads.run(abs, -1)
+        async with asyncio.timeout(10):
+            while any(thread.name.startswith("idle") for thread in threading.enumerate()):
+                await asyncio.sleep(0.01)
+        assert await threads.run(abs, -1) == 1
+
+    asyncio.run(main())
+    threads.close()
+
+
+def test_a_thread_that_is_woken_when_it_is_about_to_end_makes_the_call_and_sleeps_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Late(ThreadPool):
+        """A call comes when a thread has slept for long enough, but before it has said so."""
+
+        calls = 1
+
+        def _leave(self, sleeper: threading.Lock) -> bool:
+            if self.calls:
+                self.calls -= 1
+                self.forget(made.append, "late")
+                monkeypatch.undo()
+            return super()._leave(sleeper)
+
+    monkeypatch.setattr("service.thread_pool.IDLE_SECONDS", 0.05)
+    made: list[str] = []
+    threads, together = Late("late", 2), threading.Barrier(2)
+
+    async def main() -> None:
+        await threads.run(abs, -1)
+        async with asyncio.timeout(10):
+            while not (made and len(threads._idle) == len(threads._threads)):
+                await asyncio.sleep(0.01)
+        assert (len(threads._threads), threads._awake) == (1, 0)
+        for _ in range(20):
+            await asyncio.gather(*(threads.run(together.wait, 10) for _ in range(2)))
+
+    asyncio.run(main())
+    threads.close()
+    assert made == ["late"]
+
+
+def test_a_pool_that_is_closed_at_once_tells_those_in_line() -> None:
+    threads, begun, gate = ThreadPool("test", 1), threading.Event(), threading.Event()
+    made: list[str] = []
+
+    def call() -> bool:
+        begun.set()
+        return gate.wait(10)
+
+    async def main() -> None:
+        running = threads.start(call)
+        assert await asyncio.to_thread(begun.wait, 10)
+        in_line = threads.start(made.append, "in line")
+        given_up = threads.start(made.append, "given up")
+        threads.forget(made.append, "forgotten")
+        given_up.cancel()
+        threads.close(wait=False)
+        with pytest.raises(PoolClosed, match="'test'"):
+            await in_line
+        gate.set()
+        assert await running
+
+    asyncio.run(main())
+    assert made == []
+
+
+def test_a_closed_pool_takes_no_calls_and_waits_no_longer_than_told_for_one_that_hangs() -> None:
+    threads, gate = ThreadPool("test", 1), threading.Event()
+
+    async def main() -> None:
+        threads.start(_blocked, gate)
+        dropped = threads.start(abs, -1)
+        await asyncio.to_thread(threads.close, timeout_seconds=0.05)
+        with pytest.raises(PoolClosed, match="'test'"):
+            threads.start(abs, -1)
+        gate.set()
+        assert await dropped == 1
+
+    asyncio.run(main())
+
+
+def test_what_comes_back_after_the_loop_has_ended_is_dropped() -> None:
+    threads, gate = ThreadPool("test", 1), threading.Event()
+
+    async def main() -> None:
+        threads.start(_blocked, gate)
+
+    asyncio.run(main())
+    gate.set()
+    threads.close()
+
+    async def later() -> int:
+        return await ThreadPool("test", 1).run(abs, -3)
+
+    assert asyncio.run(later()) == 3
+
+
+def test_functions_made_anew_for_each_call_are_not_remembered_for_ever() -> None:
+    threads = ThreadPool("test", 2)
+
+    async def main() -> None:
+        for number in range(200):
+
+            def call(number: int = number) -> int:
+                return number
+
+            assert await threads.run(call) == number
+
+    asyncio.run(main())
+    threads.close()
+    assert len(threads._kinds) <= 64

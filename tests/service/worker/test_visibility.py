@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from service.aws.queues import Failed, Message, Outgoing
+from service.worker.heartbeat import SILENCE_SECONDS
+from service.worker.visibility import VisibilityExtender
+from tests.service.harness import LIVENESS_SECONDS, wait_until
+from tests.service.memory import MemoryQueue
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def receive(queue: MemoryQueue, count: int) -> list[Message]:
+    for _ in range(count):
+        queue.send([Outgoing("{}")])
+    return queue.receive(count)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def queue(clock: Clock) -> MemoryQueue:
+    return MemoryQueue(visibility_seconds=30, clock=clock)
+
+
+def test_a_held_message_stays_hidden_for_as_long_as_it_is_held(queue: MemoryQueue, clock: Clock) -> None:
+    (message,) = receive(queue, 1)
+    holder = VisibilityExtender(queue, 30, clock=clock)
+    holder.hold(message)
+    for _ in range(10):
+        clock.now += 10
+        holder.renew()
+        assert queue.receive(1) == []
+    holder.release(message)
+    clock.now += 31
+    holder.renew()
+    assert len(queue.receive(1)) == 1
+
+
+def test_only_what_is_due_is_renewed(queue: MemoryQueue, clock: Clock) -> None:
+    messages = receive(queue, 25)
+    holder = VisibilityExtender(queue, 30, clock=clock)
+    for message in messages:
+        holder.hold(message)
+    clock.now += 9
+    holder.renew()
+    assert queue.hidden == []
+    clock.now += 1
+    holder.renew()
+    holder.renew()
+    assert sorted(queue.hidden) == sorted((message.message_id, 30) for message in messages)
+
+
+def test_a_message_held_too_long_is_let_go(queue: MemoryQueue, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    (message,) = receive(queue, 1)
+    holder = VisibilityExtender(queue, 30, longest_seconds=100, clock=clock)
+    holder.hold(message)
+    clock.now += 101
+    with caplog.at_level(logging.ERROR):
+        holder.renew()
+    assert len(holder) == 0
+    assert "too long" in caplog.text
+
+
+def test_a_renewal_that_fails_is_tried_again_at_the_next_turn(queue: MemoryQueue, clock: Clock) -> None:
+    (message,) = receive(queue, 1)
+    holder = VisibilityExtender(queue, 30, clock=clock)
+    holder.hold(message)
+    clock.now += 10
+    queue.away = True
+    holder.renew()
+    queue.away = False
+    holder.renew()
+    assert queue.hidden == [(message.message_id, 30)]
+
+
+def test_the_thread_renews_by_itself() -> None:
+    queue = MemoryQueue(visibility_seconds=1)
+    (message,) = receive(queue, 1)
+    holder = VisibilityExtender(queue, 1)
+    holder.hold(message)
+    holder.start()
+    wait_until(lambda: len(queue.hidden) > 0)
+    holder.close()
+
+
+def test_a_message_that_is_another_workers_by_now_is_let_go(
+    queue: MemoryQueue, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    (message,) = receive(queue, 1)
+    holder = VisibilityExtender(queue, 30, clock=clock)
+    holder.hold(message)
+    clock.now += 31
+    (theirs,) = queue.receive(1)
+    with caplog.at_level(logging.WARNING):
+        holder.renew()
+    assert len(holder) == 0
+    assert "another worker" in caplog.text
+    clock.now += 29
+    assert queue.receive(1) == [], "nor did it touch the other's lease"
+    assert queue.delete([theirs]) == []
+
+
+def test_a_message_that_ends_while_it_is_renewed_is_no_loss(
+    queue: MemoryQueue, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    (message,) = receive(queue, 1)
+
+    class Ending(MemoryQueue):
+        def hide(self, messages: Sequence[Message], seconds: int) -> list[Failed]:
+            queue.delete(messages)
+            holder.release(message)
+            return queue.hide(messages, seconds)
+
+    holder = VisibilityExtender(Ending(), 30, clock=clock)
+    holder.hold(message)
+    clock.now += 10
+    with caplog.at_level(logging.WARNING):
+        holder.renew()
+    assert not caplog.records
+
+
+def test_renewals_that_fail_for_some_are_tried_again_for_those(queue: MemoryQueue, clock: Clock) -> None:
+    messages = receive(queue, 2)
+    failing = [True]
+
+    class Failing(MemoryQueue):
+        def hide(self, messages: Sequence[Message], seconds: int) -> list[Failed]:
+            failed = [Failed(messages[0], "InternalError", sender_fault=False)] if failing.pop() else []
+            queue.hide(messages[len(failed) :], seconds)
+            failing.append(False)
+            return failed
+
+    holder = VisibilityExtender(Failing(), 30, clock=clock)
+    for message in messages:
+        holder.hold(message)
+    clock.now += 10
+    holder.renew()
+    holder.renew()
+    assert sorted(queue.hidden) == sorted((message.message_id, 30) for message in messages)
+
+
+def test_a_renewal_that_hangs_lets_the_pulse_go_silent(queue: MemoryQueue, clock: Clock) -> None:
+    hangs, go_on = threading.Event(), threading.Event()
+
+    class Hanging(MemoryQueue):
+        def hide(self, messages: Sequence[Message], seconds: int) -> list[Failed]:
+            hangs.set()
+            assert go_on.wait(LIVENESS_SECONDS)
+            return []
+
+    holder = VisibilityExtender(Hanging(), 1, clock=clock)
+    holder.start()
+    for _ in range(3):
+        clock.now += SILENCE_SECONDS
+        wait_until(lambda: holder.pulse.fresh)
+    (message,) = receive(queue, 1)
+    holder.hold(message)
+    clock.now += 1
+    assert hangs.wait(LIVENESS_SECONDS)
+    clock.now += SILENCE_SECONDS
+    assert not holder.pulse.fresh
+    go_on.set()
+    wait_until(lambda: holder.pulse.fresh)
+    holder.close()
