@@ -60,6 +60,6 @@ def test_the_longest_prefix_decides(routes: dict[str, dict[str, str]], kind: Kin
     assert kind_of(_route(cidr_block=block, **target) for block, target in routes.items()) == kind
 
 
-@pytest.mark.parametrize("destination", DESTINATIONS - {"cidr_block"})
+@pytest.mark.parametrize("destination", sorted(DESTINATIONS - {"cidr_block"}))
 def test_ipv6_and_prefix_lists_are_no_default_route(destination: str) -> None:
     assert kind_of([_route(**{destination: "::/0", "gateway_id": "igw-1"})]) == "isolated"

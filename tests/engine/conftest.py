@@ -113,7 +113,7 @@ def deployed_place(tmp_path_factory: pytest.TempPathFactory, executable: Path) -
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project that a test may change."""
     folder = tmp_path_factory.mktemp("checkout") / "project"
-    ignored = shutil.ignore_patterns(".git", ".venv", ".local", "__pycache__", ".*_cache", ".hypothesis")
+    ignored = shutil.ignore_patterns(".git", ".venv*", ".local", "__pycache__", ".*_cache", ".hypothesis")
     shutil.copytree(PROJECT_ROOT, folder, ignore=ignored)
     return folder
 
