@@ -26,7 +26,7 @@ help:
 	@echo "make test                every test but the soaks, through the real engine; ONLY=\"components local\": these folders of tests/"
 	@echo "make soak                the long tests in their whole size; then service and components on the newest Python there is"
 	@echo "make check               ruff and mypy"
-	@echo "make bench               this service beside its peers, on one core each (some 15 minutes; needs Go)"
+	@echo "make bench               this service beside its peers, on one core each (some 20 minutes; needs Go, valgrind); BEFORE=<revision>: and beside itself"
 	@echo "make clean               delete the local stack with everything it has stored, and the virtual environments"
 	@echo "PYTHON=python3.13        with any of them: that Python, in a virtual environment of its own (.venv-3.13; else .venv)"
 
@@ -81,7 +81,7 @@ check: $(READY_DEV)
 	@$(BIN)/mypy
 
 bench: $(READY_BENCH)
-	@exec $(BIN)/python -m bench $(ONLY:%=--only %)
+	@exec $(BIN)/python -m bench $(ONLY:%=--only %) $(BEFORE:%=--before %)
 
 clean:
 	@$(PYTHON) -m local clean

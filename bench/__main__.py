@@ -1,6 +1,6 @@
 """Measures the service against its peers and writes RESULTS.md, results.svg and results.json beside this file.
 
-    python -m bench [--quick] [--only NAME ...] [--list] [--repetitions N] [--output FOLDER]
+    python -m bench [--quick] [--only NAME ...] [--list] [--repetitions N] [--before REVISION] [--keep] [--output FOLDER]
 
 It needs two cores, Linux, Go on PATH, the packages of requirements-bench.txt, and root for the rows on the EFS-like file
 system. A run of some rows leaves the figures of the others as they are.
@@ -20,7 +20,7 @@ from pathlib import Path
 from bench import cloud, efs, machine, report, results, toolchain
 from bench.candidates import Candidates
 from bench.processes import CLIENT_CPU
-from bench.rows import Bench, Row, files, listing, memory, network, queue, startup
+from bench.rows import Bench, Row, files, instructions, listing, memory, network, newest, quarter, queue, startup
 from bench.runner import run_row
 
 ROWS: tuple[Row, ...] = (
@@ -30,7 +30,10 @@ ROWS: tuple[Row, ...] = (
     *network.ROWS,
     *listing.ROWS,
     *queue.ROWS,
+    *quarter.ROWS,
+    *newest.ROWS,
     *startup.ROWS,
+    *instructions.ROWS,
 )
 
 
@@ -43,6 +46,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--list", action="store_true", help="print the names of the rows")
     parser.add_argument("--repetitions", type=int, help="of each row (5)")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="where the results are (bench/)")
+    parser.add_argument(
+        "--before", metavar="REVISION", help="measure the service as this revision has it beside the present one"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="write the instructions counted as those that the next run is judged by"
+    )
     chosen = parser.parse_args(arguments)
     if chosen.list:
         for row in ROWS:
@@ -56,7 +65,9 @@ def main(arguments: list[str]) -> int:
         return 2
     repetitions = chosen.repetitions or (2 if chosen.quick else 5)
     chosen.output.mkdir(parents=True, exist_ok=True)
-    _measure(rows, repetitions, quick=chosen.quick, output=chosen.output)
+    _measure(rows, repetitions, quick=chosen.quick, output=chosen.output, before=chosen.before)
+    if chosen.keep:
+        instructions.keep(results.load(chosen.output / "results.json"))
     return 0
 
 
@@ -68,7 +79,7 @@ def _in_the_way() -> str | None:
     return toolchain.missing()
 
 
-def _measure(rows: list[Row], repetitions: int, *, quick: bool, output: Path) -> None:
+def _measure(rows: list[Row], repetitions: int, *, quick: bool, output: Path, before: str | None) -> None:
     from bench import plot  # only here: --list and the tests do without matplotlib
 
     # A kill must still unmount and clean up.
@@ -83,7 +94,7 @@ def _measure(rows: list[Row], repetitions: int, *, quick: bool, output: Path) ->
         # In RAM: a log line a request must not become work for the disk that is measured.
         logs = ram / "logs"
         with cloud.running(logs) as aws:
-            bench = Bench(Candidates(aws, logs), aws, disk, ram, quick)
+            bench = Bench(Candidates(aws, logs, before=before), aws, disk, ram, quick)
             for row in rows:
                 if row.name.startswith("efs") and (reason := efs.unavailable()) is not None:
                     _say(f"{row.name}: not measured, {reason}")

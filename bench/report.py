@@ -74,7 +74,8 @@ def _table(row: Row, found: Measured) -> str:
         *(c.title for c in row.columns),
     ]
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
-    for candidate in row.candidates:
+    beside = [name for name in found.series if name not in row.candidates]
+    for candidate in (*row.candidates, *beside):
         series = found.series.get(candidate, [])
         cells = [candidates.LABELS[candidate]]
         if not any(metrics is not None for metrics in series):

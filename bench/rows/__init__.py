@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,13 +69,14 @@ def attempt(
     place: Path,
     measure: Callable[[Server], Metrics],
     prepare: Callable[[Server], object] | None = None,
+    prefix: Sequence[str] = (),
 ) -> Callable[[], Metrics]:
     """Starts a candidate below ``place`` for as long as ``stack``, prepares it, and returns what measures it once.
 
     One that can't be started fails when it is measured, so that the others are measured all the same.
     """
     try:
-        server = stack.enter_context(bench.candidates.running(candidate, place / candidate))
+        server = stack.enter_context(bench.candidates.running(candidate, place / candidate, prefix=prefix))
         if prepare is not None:
             prepare(server)
     except (LoadFailed, StartFailed) as error:

@@ -48,8 +48,7 @@ def _upload(name: str, work: str, title: str, size: int, connections: int, place
         with contextlib.ExitStack() as stack:
             yield {
                 candidate: attempt(stack, bench, candidate, getattr(bench, place) / name, measure, check)
-                for candidate in _PEERS
-                if bench.candidates.absent(candidate) is None
+                for candidate in bench.candidates.present(_PEERS)
             }
 
     return _row(name, work, title, size, (goal,), setup)
@@ -78,8 +77,7 @@ def _download(name: str, title: str, size: int, count: int, connections: int, *g
         with contextlib.ExitStack() as stack:
             yield {
                 candidate: attempt(stack, bench, candidate, bench.ram / name, measure, prepare)
-                for candidate in _PEERS
-                if bench.candidates.absent(candidate) is None
+                for candidate in bench.candidates.present(_PEERS)
             }
 
     work = "download 1 KiB, 16 at once" if size == KIB else "download 1 MiB and 256 MiB"

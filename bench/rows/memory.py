@@ -30,7 +30,10 @@ _WORK = "memory of an upload of 2 GiB and of 1,000 slow clients"
 def _row(name: str, title: str, limit: float, use: Callable[[Bench, Server], None]) -> Row:
     @contextlib.contextmanager
     def setup(bench: Bench) -> Iterator[Trials]:
-        yield {candidate: partial(_growth, bench, candidate, name, use) for candidate in _CANDIDATES}
+        yield {
+            candidate: partial(_growth, bench, candidate, name, use)
+            for candidate in bench.candidates.present(_CANDIDATES)
+        }
 
     return Row(
         name=name,

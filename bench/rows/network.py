@@ -52,7 +52,7 @@ def _setup(
     def setup(bench: Bench) -> Iterator[Trials]:
         with contextlib.ExitStack() as stack:
             trials = {}
-            for candidate in _CANDIDATES:
+            for candidate in bench.candidates.present(_CANDIDATES):
                 # A mount each: renames across directories wait for each other on one mount.
                 mount = bench.disk / name / candidate
                 volume = stack.enter_context(efs.mounted(bench.ram / name / candidate, mount, cpus={CLIENT_CPU}))

@@ -30,31 +30,33 @@ def _payload() -> bytes:
 def _ingest_setup(lone: bool) -> Callable[[Bench], contextlib.AbstractContextManager[Trials]]:
     @contextlib.contextmanager
     def setup(bench: Bench) -> Iterator[Trials]:
-        bench.disk.mkdir(parents=True, exist_ok=True)
-        (bench.disk / "ingest.json").write_bytes(_payload())
         measure = _lone if lone else _ingest
         with contextlib.ExitStack() as stack:
             trials = {}
-            for candidate in _INGESTERS:
+            for candidate in bench.candidates.present(_INGESTERS):
                 trials[candidate] = attempt(stack, bench, candidate, bench.disk / "ingest", partial(measure, bench))
             yield trials
 
     return setup
 
 
-def _load(bench: Bench, **more: float | int) -> client.Load:
+def ingest_load(bench: Bench, **more: float | int) -> client.Load:
+    """A load of ingest requests of 1 KiB each."""
+    body = bench.ram / "ingest.json"
+    body.parent.mkdir(parents=True, exist_ok=True)
+    body.write_bytes(_payload())
     return client.Load(
         method="POST",
         path="/ingest",
         headers=["Content-Type: application/json"],
-        body=bench.disk / "ingest.json",
+        body=body,
         expect=202,
         **more,  # type: ignore[arg-type]
     )
 
 
 def _ingest(bench: Bench, server: Server) -> Metrics:
-    load = _load(bench, connections=64, seconds=bench.seconds(2.5), warmup=0.5)
+    load = ingest_load(bench, connections=64, seconds=bench.seconds(2.5), warmup=0.5)
     found = client.run(load, server.process, server.port, begin=bench.cloud.reset)
     counts = bench.cloud.counts()
     calls = counts["calls"].get("SendMessage", 0) + counts["calls"].get("SendMessageBatch", 0)
@@ -62,25 +64,25 @@ def _ingest(bench: Bench, server: Server) -> Metrics:
 
 
 def _lone(bench: Bench, server: Server) -> Metrics:
-    load = _load(bench, connections=1, count=20 if bench.quick else 40, warm_count=3, gap_ms=20)
+    load = ingest_load(bench, connections=1, count=20 if bench.quick else 40, warm_count=3, gap_ms=20)
     found = client.run(load, server.process, server.port)
     return dict(found) | {"added_ms": found["p50_ms"] - cloud.SQS_MS}
 
 
 @contextlib.contextmanager
 def _worker_setup(bench: Bench) -> Iterator[Trials]:
-    yield {candidate: partial(_drain, bench, candidate) for candidate in _MESSAGES}
+    yield {candidate: partial(_drain, bench, candidate) for candidate in bench.candidates.present(tuple(_MESSAGES))}
 
 
 def _drain(bench: Bench, candidate: str) -> Metrics:
-    messages = _MESSAGES[candidate] // (4 if bench.quick else 1)
+    messages = _MESSAGES[candidate.partition("@")[0]] // (4 if bench.quick else 1)
     bench.cloud.reset()
     with bench.candidates.running(candidate, bench.disk / "worker" / candidate, listening=False) as server:
-        _until(bench, lambda counts: counts["calls"].get("ReceiveMessage", 0) > 0, "asks for messages")
+        until(bench, lambda counts: counts["calls"].get("ReceiveMessage", 0) > 0, "asks for messages")
         time.sleep(0.5)
         before = server.process.cpu_seconds()
         bench.cloud.preload(messages)
-        drained = _until(bench, lambda counts: counts["drain_seconds"] is not None, "has done all messages")
+        drained = until(bench, lambda counts: counts["drain_seconds"] is not None, "has done all messages")
         cpu = server.process.cpu_seconds() - before
         peak = server.process.peak_mib()
     stored = drained["calls"].get("PutObject", 0)
@@ -94,7 +96,8 @@ def _drain(bench: Bench, candidate: str) -> Metrics:
     }
 
 
-def _until(bench: Bench, holds: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
+def until(bench: Bench, holds: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
+    """Waits until the fake AWS's counts are as ``holds`` says, and returns them. Raises LoadFailed after 60 s."""
     deadline = time.monotonic() + 60
     counts = bench.cloud.counts()
     while time.monotonic() < deadline:

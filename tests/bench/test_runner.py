@@ -95,6 +95,14 @@ def test_the_report_states_figures_verdicts_and_what_is_not_installed() -> None:
     assert "2 repetitions. Go 1.26" in text
 
 
+def test_the_report_has_what_was_measured_beside_a_rows_own_candidates() -> None:
+    row = _row(
+        {"service": lambda: {"rate": 3.0}, "service@before": lambda: {"rate": 2.0}, "nethttp": lambda: {"rate": 1.0}}
+    )
+    text = render([row], {"row": run_row(row, _bench(), repetitions=1, versions={}, say=lambda _: None)})
+    assert "| this service before | 2.00 [2.00 – 2.00] |" in text  # noqa: RUF001
+
+
 def test_the_report_of_nothing_measured_says_so() -> None:
     text = render([_row({})], {})
     assert "**not measured**" in text
