@@ -12,6 +12,7 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from service.aws.queues import Outbox
+from service.files.heartbeat import Heartbeat
 from service.files.malloc_trim import MallocTrim
 from service.files.parts import BEAT_SECONDS
 from service.files.routes import FileRoutes
@@ -56,15 +57,18 @@ def create_router(
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
         beside = [asyncio.create_task(tokens.keep_current()), asyncio.create_task(heap.keep_trim(writers))]
-        beside.append(asyncio.create_task(_keep_alive(store, writers)))
+        beside.append(asyncio.create_task(_keep_clean(store, writers)))
         for task in beside:
             task.add_done_callback(_report)
+        heartbeat = Heartbeat(store.beat, BEAT_SECONDS)
+        heartbeat.start()
         try:
             yield
         finally:
             for task in beside:
                 task.cancel()
             probe.close()
+            await asyncio.to_thread(heartbeat.close)
             # Waited for, within a bound: the parts of uploads that were cut off are removed there.
             with contextlib.suppress(PoolClosed):
                 writers.forget(store.close)
@@ -89,13 +93,13 @@ def create_router(
     )
 
 
-async def _keep_alive(store: FileStore, threads: ThreadPool) -> None:
+async def _keep_clean(store: FileStore, threads: ThreadPool) -> None:
     while True:
         await asyncio.sleep(BEAT_SECONDS)
         try:
-            await threads.run(store.beat)
+            await threads.run(store.clean)
         except (OSError, CallHangs) as error:
-            _log.warning("the store does not take a sign of life", extra={"fields": {"reason": str(error)}})
+            _log.warning("parts of dead processes can't be looked for", extra={"fields": {"reason": str(error)}})
 
 
 def _report(task: asyncio.Task[None]) -> None:

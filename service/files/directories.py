@@ -8,6 +8,7 @@ of the store: a directory is opened step by step and links are not followed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections import OrderedDict
@@ -16,6 +17,10 @@ from pathlib import Path
 
 # Uploads go to a handful at a time. Downloads may go anywhere, but mostly to what was uploaded lately.
 MOST_OPEN = 256
+
+# Of a file or directory that was removed: ESTALE is how a network file system says it of one that is open here or whose
+# name is still cached (RFC 1813, NFS3ERR_STALE; RFC 8881, NFS4ERR_STALE). Both pass when the name is looked up again.
+GONE = (errno.ENOENT, errno.ESTALE)
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

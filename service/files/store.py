@@ -104,7 +104,7 @@ class FileStore:
         return self._link_seconds <= SLOW_LINK_SECONDS
 
     def prepare(self) -> None:
-        """Makes ready for uploads, and removes the parts of processes that were killed.
+        """Makes ready for uploads. To be called before the heartbeat begins.
 
         Raises OSError if ``root`` is missing or can't be written.
         """
@@ -115,6 +115,10 @@ class FileStore:
     def beat(self) -> None:
         """To be called every ``BEAT_SECONDS``: says that this process lives. Raises OSError."""
         self.incoming.beat()
+
+    def clean(self) -> None:
+        """To be called every ``BEAT_SECONDS``: removes the parts of processes that were killed. Raises OSError."""
+        self.incoming.clean()
 
     def close(self) -> None:
         """Removes what ``prepare`` made, unless parts are left, and closes what is held open."""

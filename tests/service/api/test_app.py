@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import errno
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from service.api import app
 from service.files.store import FileStore, Part
-from tests.service.harness import Api, running_api, wait_until
+from tests.service.harness import LIVENESS_SECONDS, Api, running_api, wait_until
 
 
 def test_an_address_is_not_mended_by_a_redirect(api: Api) -> None:
@@ -52,15 +53,16 @@ def test_no_thread_outlives_the_app(tmp_path: Path) -> None:
         api.client.post("/arquivos", content=b"x")
         api.client.get("/healthcheck")
         assert any(thread.name.startswith("writers") for thread in threading.enumerate())
-    pools = ("readers", "writers", "probe", "aws")
+    pools = ("readers", "writers", "probe", "aws", "heartbeat")
     wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith(pools)])
 
 
 class _Beating(FileStore):
-    """Fails at one beat, and counts those that have worked."""
+    """Fails once, at a beat or at a look at other processes, and counts the beats that have worked."""
 
     beats = 0
     error: Exception | None = None
+    clean_error: Exception | None = None
 
     def beat(self) -> None:
         if self.error is not None:
@@ -69,9 +71,15 @@ class _Beating(FileStore):
         super().beat()
         self.beats += 1
 
+    def clean(self) -> None:
+        if self.clean_error is not None:
+            error, self.clean_error = self.clean_error, None
+            raise error
+        super().clean()
 
-def _said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
-    return [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "service.app"]
+
+def _said(caplog: pytest.LogCaptureFixture, name: str = "service.app") -> list[tuple[str, str]]:
+    return [(record.levelname, record.getMessage()) for record in caplog.records if record.name == name]
 
 
 def test_a_store_that_takes_no_sign_of_life_is_told_of_and_gets_the_next(
@@ -83,10 +91,43 @@ def test_a_store_that_takes_no_sign_of_life_is_told_of_and_gets_the_next(
     with running_api(tmp_path, store=store):
         (alive,) = tmp_path.glob("incoming/*.alive")
         store.error = OSError(errno.ESTALE, "stale")
-        wait_until(lambda: bool(_said(caplog)))
+        wait_until(lambda: bool(_said(caplog, "service.heartbeat")))
         before, touched = store.beats, alive.stat().st_mtime_ns
         wait_until(lambda: store.beats > before + 1 and alive.stat().st_mtime_ns > touched)
-    assert _said(caplog) == [("WARNING", "the store does not take a sign of life")]
+    assert _said(caplog, "service.heartbeat") == [("WARNING", "the store does not take a sign of life")]
+
+
+def test_a_sign_of_life_is_never_behind_uploads_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "BEAT_SECONDS", 0.01)
+    writing, go_on = threading.Event(), threading.Event()
+
+    def sync(_: int) -> None:
+        writing.set()
+        go_on.wait(LIVENESS_SECONDS)
+
+    store = _Beating(tmp_path, sync=sync)
+    with running_api(tmp_path, store=store, files_threads=1) as api, ThreadPoolExecutor(3) as clients:
+        uploads = [clients.submit(api.client.post, "/arquivos", content=b"x") for _ in range(3)]
+        assert writing.wait(LIVENESS_SECONDS)
+        # The only thread for writing is taken now, and there are more uploads than threads.
+        (alive,) = tmp_path.glob("incoming/*.alive")
+        before, touched = store.beats, alive.stat().st_mtime_ns
+        wait_until(lambda: store.beats > before + 3 and alive.stat().st_mtime_ns > touched)
+        go_on.set()
+        assert [upload.result().status_code for upload in uploads] == [201] * 3
+
+
+def test_a_store_that_can_not_be_looked_through_for_dead_processes_is_told_of_and_looked_through_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(app, "BEAT_SECONDS", 0.01)
+    store = _Beating(tmp_path)
+    store.clean_error = OSError(errno.EIO, "broken")
+    with running_api(tmp_path, store=store):
+        dead = tmp_path / "incoming" / "1-0.alive"
+        dead.touch()
+        wait_until(lambda: not dead.exists())
+    assert _said(caplog) == [("WARNING", "parts of dead processes can't be looked for")]
 
 
 def test_a_task_beside_the_api_that_ends_is_told_of_and_the_api_goes_on(
@@ -94,7 +135,7 @@ def test_a_task_beside_the_api_that_ends_is_told_of_and_the_api_goes_on(
 ) -> None:
     monkeypatch.setattr(app, "BEAT_SECONDS", 0.01)
     store = _Beating(tmp_path)
-    store.error = ZeroDivisionError("a mistake")
+    store.clean_error = ZeroDivisionError("a mistake")
     with running_api(tmp_path, store=store) as api:
         wait_until(lambda: bool(_said(caplog)))
         assert api.client.get("/arquivos").status_code == 200

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +14,7 @@ import pytest
 
 from service.files import parts as incoming
 from service.files.parts import Parts
-from tests.service.harness import ROOT
+from tests.service.harness import LIVENESS_SECONDS, ROOT
 
 
 def begin(parts: Parts) -> Path:
@@ -36,19 +39,28 @@ def killed(root: Path) -> Path:
     return path
 
 
-def pass_by(root: Path, seconds: float) -> None:
-    """Makes all signs of life that much older."""
-    for path in (root / "incoming").glob("*.alive"):
-        then = path.stat().st_mtime - seconds
-        os.utime(path, (then, then))
+def look(parts: Parts, times: int = incoming.DEAD_LOOKS + 1) -> None:
+    """As often as it takes to see that a process is dead: the first look knows of none before."""
+    for _ in range(times):
+        parts.clean()
+
+
+_ticks = itertools.count(1)
+
+
+def beat(parts: Parts) -> None:
+    """A heartbeat that differs from the one before, also within one tick of the file system's clock."""
+    parts.beat()
+    tick = next(_ticks)
+    os.utime(parts._alive, ns=(tick, tick))
 
 
 def test_the_next_start_removes_the_parts_of_a_process_that_was_killed(tmp_path: Path) -> None:
     part = killed(tmp_path)
-    pass_by(tmp_path, incoming.DEAD_SECONDS + 1)
-    assert part.exists()
     parts = Parts(tmp_path)
     parts.prepare()
+    assert part.exists()  # it may be alive, for all that is known
+    look(parts)
     assert not part.parent.exists()
     assert len(list((tmp_path / "incoming").glob("*.alive"))) == 1
     assert begin(parts).exists()
@@ -59,11 +71,12 @@ def test_a_process_that_runs_on_removes_them_too_a_minute_later(tmp_path: Path) 
     parts = Parts(tmp_path)
     parts.prepare()
     mine = begin(parts)
-    parts.beat()
+    look(parts, incoming.DEAD_LOOKS)
     assert part.exists()  # it may be alive, for all that is known
-    pass_by(tmp_path, incoming.DEAD_SECONDS + 1)
-    parts.beat()
+    parts.clean()
     assert not part.exists()
+    assert mine.exists()
+    look(parts)
     assert mine.exists()
 
 
@@ -81,8 +94,7 @@ def test_a_start_that_is_killed_at_any_step_leaves_nothing_that_stays(tmp_path: 
     subprocess.run([sys.executable, "-c", code, str(tmp_path), step, str(number)], env=env, timeout=20)
     parts = Parts(tmp_path)
     parts.prepare()
-    pass_by(tmp_path, incoming.DEAD_SECONDS + 1)
-    parts.beat()
+    look(parts)
     parts.close()
     assert list((tmp_path / "incoming").iterdir()) == []
 
@@ -98,13 +110,20 @@ def test_two_that_clean_at_the_same_time_are_no_error(tmp_path: Path) -> None:
             (tmp_path / "incoming" / f"{name}-0" / "1.part").touch()
             (tmp_path / "incoming" / f"{name}.alive").touch()
             os.utime(tmp_path / "incoming" / f"{name}.alive", (0, 0))
-        threads = [threading.Thread(target=parts.beat) for parts in stores]
+        for _ in range(incoming.DEAD_LOOKS):
+            for parts in stores:
+                beat(parts)
+            for parts in stores:
+                parts.clean()
+        for parts in stores:
+            beat(parts)
+        threads = [threading.Thread(target=parts.clean) for parts in stores]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         for parts in stores:
-            parts.beat()
+            parts.clean()
         assert len(list((tmp_path / "incoming").iterdir())) == 4
 
 
@@ -161,9 +180,73 @@ def test_what_can_not_be_removed_keeps_no_process_from_starting(tmp_path: Path) 
     part = killed(tmp_path)
     (part.parent / ".nfs0001").touch()
     other = killed(tmp_path)
-    pass_by(tmp_path, incoming.DEAD_SECONDS + 1)
     parts = Parts(tmp_path)
     parts.prepare()
+    look(parts)
     assert part.parent.exists()
     assert not other.parent.exists()
     assert begin(parts).exists()
+
+
+def test_a_start_removes_nothing_of_a_process_that_lives_however_late_its_heartbeat_is(tmp_path: Path) -> None:
+    """As after a time in which a file system hung, or under a load that kept the heartbeat waiting."""
+    first, second = Parts(tmp_path), Parts(tmp_path)
+    first.prepare()
+    part = begin(first)
+    (alive,) = (tmp_path / "incoming").glob("*.alive")
+    os.utime(alive, (0, 0))
+    second.prepare()
+    for _ in range(3):
+        look(second, incoming.DEAD_LOOKS)
+        assert part.exists()
+        beat(first)  # in the last moment
+    look(second)
+    assert not part.parent.exists()
+
+
+def test_a_process_that_was_taken_for_dead_lives_again(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    parts.prepare()
+    shutil.rmtree(tmp_path / "incoming")
+    parts.beat()
+    assert len(list((tmp_path / "incoming").glob("*.alive"))) == 1
+    assert begin(parts).exists()
+
+
+def test_looks_that_hang_together_count_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = killed(tmp_path)
+    parts = Parts(tmp_path)
+    parts.prepare()
+    looking, go_on = threading.Event(), threading.Event()
+    beat_of = incoming._beat_of
+
+    def hang(alive: Path) -> int:
+        looking.set()
+        go_on.wait(LIVENESS_SECONDS)
+        return beat_of(alive)
+
+    monkeypatch.setattr(incoming, "_beat_of", hang)
+    first = threading.Thread(target=parts.clean)
+    first.start()
+    assert looking.wait(LIVENESS_SECONDS)
+    look(parts)  # returns at once
+    go_on.set()
+    first.join()
+    look(parts, incoming.DEAD_LOOKS - 1)
+    assert part.exists()
+    parts.clean()
+    assert not part.exists()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_file_system_is_no_end_of_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    parts = Parts(tmp_path)
+    parts.prepare()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "utime", full)
+    parts.beat()
+    monkeypatch.undo()
+    assert len(list((tmp_path / "incoming").glob("*.alive"))) == 1
