@@ -93,6 +93,14 @@ class Efs:
         """Ends faults and hangs; what waits goes on."""
         self._ask("POST", "/heal")
 
+    def remount(self, *, read_only: bool) -> None:
+        """Lets the kernel refuse every change with EROFS, or take them again; who has a file open to write is in the way."""
+        mode = "ro" if read_only else "rw"
+        command = ["mount", "--internal-only", "--options", f"remount,{mode}", self.mount]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise EfsError(f"can't remount {self.mount}: {done.stderr.strip()}")
+
     def _ask(self, method: str, path: str, **query: str) -> str:
         connection = http.client.HTTPConnection(self._address, timeout=10)
         try:

@@ -134,6 +134,17 @@ def test_what_it_does_not_know_is_refused_with_what_is_allowed(volume: Efs) -> N
         volume.fault("EIO", probability=2)
 
 
+def test_a_mount_may_become_read_only_and_writable_again(volume: Efs) -> None:
+    volume.remount(read_only=True)
+    with pytest.raises(OSError) as caught:
+        _upload(volume.mount)
+    assert caught.value.errno == errno.EROFS
+    volume.remount(read_only=False)
+    _upload(volume.mount)
+    with (volume.mount / "stored" / "file").open("ab"), pytest.raises(EfsError, match=r"can't remount .*busy"):
+        volume.remount(read_only=True)
+
+
 def test_a_hang_ends_when_it_is_healed(volume: Efs) -> None:
     _upload(volume.mount)
     volume.hang()

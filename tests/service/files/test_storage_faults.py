@@ -172,7 +172,7 @@ def test_a_broken_mount_fails_every_request_readiness_and_nothing_else(place: Pl
 @pytest.mark.parametrize("errno", ["ENOSPC", "EDQUOT"])
 def test_a_full_file_system_still_serves_what_is_on_it(place: Place, errno: efs.Errno) -> None:
     file_id = _store(place.port)
-    place.volume.fault(errno, ["create", "write", "mkdir", "fsync", "rename", "link"])
+    place.volume.fault(errno, ["create", "write", "mkdir", "fsync", "rename", "link", "setattr"])
     for what in ("POST", "POST large"):
         _refusal(_request(place.port, what, file_id), 507)
     for what in ("GET", "HEAD", "LIST"):
@@ -181,6 +181,25 @@ def test_a_full_file_system_still_serves_what_is_on_it(place: Place, errno: efs.
     assert _request(place.port, "DELETE", file_id).status == 204  # this is how there is room again
     place.volume.heal()
     place.recovers()
+
+
+def test_a_mount_that_became_read_only_is_not_ready_and_still_serves_what_is_on_it(place: Place) -> None:
+    file_id = _store(place.port)
+    place.volume.remount(read_only=True)
+    for what in ("POST", "POST large", "DELETE"):
+        _refusal(_request(place.port, what, file_id), 503)
+    wait_until(lambda: not place.healthy())
+    with Connection(place.port) as connection:
+        for target in ("/healthcheck", "/health"):
+            answer = connection.ask("GET", target)
+            _refusal(answer, 503)
+            assert "Read-only file system" in answer.json()["detail"]
+    for what in ("GET", "HEAD", "LIST"):
+        assert _request(place.port, what, file_id).status == 200
+    assert place.alive_at_once()
+    place.volume.remount(read_only=False)
+    place.recovers()
+    assert 500 not in {line["status"] for line in place.process.requests()}
 
 
 @pytest.mark.parametrize("errno", ["ENOSPC", "EIO"])
