@@ -1,9 +1,14 @@
-"""Stores one file in a process of its own that records each step on the file system, or dies at one.
+"""Stores a file in a process that records each step on the file system, or in processes that die at one.
 
-    python -m tests.service.crash_steps <store> <content bytes> [<step> before|after|half]
+    python -m tests.service.crash_steps <store> <content bytes>
 
-prints a JSON list with an object a step, or is killed with SIGKILL: before the step, after it, or, if the step writes,
-when half of its bytes are written. Steps are counted from 0.
+prints a JSON list with an object a step.
+
+    python -m tests.service.crash_steps <folder> <content bytes> <step>-<before|after|half> ...
+
+does it once for each, in a store of that name in the folder and in a forked process that is killed with SIGKILL: before
+the step, after it, or, if the step writes, when half of its bytes are written. Prints a JSON list of how each ended, as a
+returncode of subprocess. Steps are counted from 0.
 
 The functions of ``os`` are replaced before the service is imported: nothing below the service's own code takes part, so
 a step is what the service asks of the kernel.
@@ -12,6 +17,7 @@ a step is what the service asks of the kernel.
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import os
 import signal
@@ -28,7 +34,11 @@ _real_write, _real_readlink = os.write, os.readlink
 
 
 class Steps:
-    def __init__(self, root: str, die_at: int, when: str) -> None:
+    def __init__(self) -> None:
+        self.begin("\0")
+
+    def begin(self, root: str, die_at: int = -1, when: str = "") -> None:
+        """From now on steps below ``root`` count."""
         self.seen: list[dict[str, Any]] = []
         self._root = root
         self._die_at = die_at
@@ -77,12 +87,8 @@ class Steps:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(arguments: list[str]) -> None:
-    root, size = arguments[0], int(arguments[1])
-    die_at, when = (int(arguments[2]), arguments[3]) if len(arguments) > 2 else (-1, "")
-    steps = Steps(root, die_at, when)
-    steps.watch()
-    from service.files.store import FileStore  # only now: it may take functions of os as defaults
+def _store(steps: Steps, root: str, size: int) -> None:
+    from service.files.store import FileStore  # not sooner: it may take functions of os as defaults
 
     store = FileStore(Path(root))
     store.prepare()
@@ -93,7 +99,32 @@ def main(arguments: list[str]) -> None:
     stored = part.publish([content[half:size]])
     steps.seen.append({"call": "answer", "paths": [], "id": stored.file_id})
     part.discard()
-    print(json.dumps(steps.seen))
+
+
+def _died(steps: Steps, root: str, size: int, number: int, when: str) -> int:
+    """How a process that was to die in the store ``root`` has ended."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        Path(root).mkdir()
+        steps.begin(root, number, when)
+        _store(steps, root, size)
+    finally:
+        os._exit(0)  # it lives on: a failure
+
+
+def main(arguments: list[str]) -> None:
+    folder, size, deaths = arguments[0], int(arguments[1]), [death.split("-") for death in arguments[2:]]
+    steps = Steps()
+    steps.watch()
+    importlib.import_module("service.files.store")  # once for all processes
+    if deaths:
+        print(json.dumps([_died(steps, f"{folder}/{step}-{when}", size, int(step), when) for step, when in deaths]))
+    else:
+        steps.begin(folder)
+        _store(steps, folder, size)
+        print(json.dumps(steps.seen))
 
 
 if __name__ == "__main__":

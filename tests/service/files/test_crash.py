@@ -13,12 +13,16 @@ import hashlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from service.files import ids
 from service.files.record import SIZE
@@ -30,7 +34,6 @@ from tests.service.file_server import check_whole, file_env, listed, parts, swee
 from tests.service.harness import LIVENESS_SECONDS, ROOT, started
 from tests.service.raw_http import Connection, head, read_answer
 
-INSTANTS = 200
 CLIENTS = 16
 STEP_CONTENT_BYTES = 300_000
 
@@ -46,11 +49,15 @@ class _Load:
     """Id and SHA-256 of each upload that was answered 201."""
     cut: int = 0
 
-    async def until_killed(self, port: int, kill: Any) -> None:
-        clients = [asyncio.create_task(self._client(port, number)) for number in range(CLIENTS)]
-        await asyncio.sleep(self.random.uniform(0.05, 0.35))
-        kill()
-        await asyncio.gather(*clients)
+    async def until_killed(self, port: int, kill: Callable[[], None]) -> None:
+        at_work = len(self.stored) + CLIENTS
+        async with asyncio.TaskGroup() as clients:
+            for number in range(CLIENTS):
+                clients.create_task(self._client(port, number))
+            while len(self.stored) < at_work:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(self.random.uniform(0, 0.3))
+            kill()
 
     async def _client(self, port: int, number: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -81,7 +88,10 @@ class _Load:
         self.stored[answer.json()["id"]] = digest
 
 
-def test_killed_at_200_random_instants_a_store_holds_whole_files_or_nothing(aws: Aws, tmp_path: Path) -> None:
+@pytest.mark.parametrize("instants", [20, pytest.param(200, marks=pytest.mark.soak)])
+def test_killed_at_200_random_instants_a_store_holds_whole_files_or_nothing(
+    aws: Aws, tmp_path: Path, instants: int
+) -> None:
     """An instant is an upload that was cut: begun, and not answered when SIGKILL ended the process.
 
     The sixteen clients of a round stand in as many places at that moment, from the first byte of a head to the answer.
@@ -89,18 +99,17 @@ def test_killed_at_200_random_instants_a_store_holds_whole_files_or_nothing(aws:
     load = _Load(random.Random(4))
     env = file_env(aws, tmp_path / "files")
     checked: set[str] = set()
-    left: set[Path] = set()
-    while load.cut < INSTANTS:
-        with started("api", env, tmp_path / "log") as server:
+    left: set[Path] = set()  # by an upload that was cut while it was being written
+    while load.cut < instants or not left:
+        with started("api", env, tmp_path / "log", measure=False) as server:
             _check(server.port, load, checked)
             asyncio.run(asyncio.wait_for(load.until_killed(server.port, server.popen.kill), LIVENESS_SECONDS))
             assert server.popen.wait(LIVENESS_SECONDS) < 0
         left |= {part for part in parts(tmp_path / "files") if part.stat().st_size}
-    assert left, "no upload was cut while it was being written"
-    assert len(load.stored) > INSTANTS, "hardly an upload ever got to its end"
+    assert len(load.stored) > instants, "hardly an upload ever got to its end"
     sweep(env)
     assert parts(tmp_path / "files") == []
-    with started("api", env, tmp_path / "log") as server:
+    with started("api", env, tmp_path / "log", measure=False) as server:
         _check(server.port, load, checked)
 
 
@@ -118,17 +127,17 @@ def _check(port: int, load: _Load, checked: set[str]) -> None:
                 checked.add(file_id)
 
 
-def _steps(store: Path, *death: str) -> subprocess.CompletedProcess[bytes]:
-    store.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "tests.service.crash_steps", str(store), str(STEP_CONTENT_BYTES), *death]
+def _steps(folder: Path, *deaths: str) -> Any:
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "tests.service.crash_steps", str(folder), str(STEP_CONTENT_BYTES), *deaths]
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, env=env, capture_output=True, timeout=LIVENESS_SECONDS, check=False)
+    done = subprocess.run(command, env=env, capture_output=True, timeout=LIVENESS_SECONDS, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def _trace(store: Path) -> list[dict[str, Any]]:
-    done = _steps(store)
-    assert done.returncode == 0, done.stderr
-    trace: list[dict[str, Any]] = json.loads(done.stdout)
+    trace: list[dict[str, Any]] = _steps(store)
     return trace
 
 
@@ -141,14 +150,13 @@ def _named_at(trace: list[dict[str, Any]]) -> int:
 def test_killed_at_each_step_of_an_upload_a_store_holds_the_whole_file_or_nothing(tmp_path: Path) -> None:
     trace = _trace(tmp_path / "trace")
     named = _named_at(trace)
-    deaths = [(number, "before") for number, step in enumerate(trace) if step["call"] != "answer"]
-    deaths += [(number, "half") for number, step in enumerate(trace) if step["call"] == "write"]
+    deaths = {f"{number}-before": number for number, step in enumerate(trace) if step["call"] != "answer"}
+    deaths |= {f"{number}-half": number for number, step in enumerate(trace) if step["call"] == "write"}
     assert len(deaths) > 15
-    for number, when in deaths:
-        root = tmp_path / f"{number}-{when}"
-        done = _steps(root, str(number), when)
-        assert done.returncode == -9, (trace[number], when, done)
-        _check_store(root, files=0 if number <= named else 1)
+    ends = _steps(tmp_path / "deaths", *deaths)
+    for (death, number), end in zip(deaths.items(), ends, strict=True):
+        assert end == -signal.SIGKILL, (trace[number], death)
+        _check_store(tmp_path / "deaths" / death, files=0 if number <= named else 1)
 
 
 def _check_store(root: Path, *, files: int) -> None:
