@@ -60,7 +60,8 @@ def place(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]
     (outside / "secret.txt").write_bytes(SECRET)
     for path in outside.rglob("*"):
         os.utime(path, (0, 0))  # long ago, so that even a mount with relatime notes the next access
-    with started("api", file_env(aws, files), tmp_path_factory.mktemp("log") / "log") as process:
+    log = tmp_path_factory.mktemp("log") / "log"
+    with started("api", file_env(aws, files), log, measure=False) as process:
         stored_id = ask(process.port, "POST", "/arquivos", b"stored").json()["id"]
         yield Place(process, files, outside, canary_id, stored_id)
         assert 500 not in {line["status"] for line in process.requests()}

@@ -30,14 +30,27 @@ class Pair:
         return self.first.port, self.second.port
 
 
-@pytest.fixture
-def pair(aws: Aws, tmp_path: Path) -> Iterator[Pair]:
-    files = tmp_path / "files"
+@pytest.fixture(scope="module")
+def running(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    folder = tmp_path_factory.mktemp("pair")
+    files = folder / "files"
     env = file_env(aws, files)
-    with started("api", env, tmp_path / "first") as first, started("api", env, tmp_path / "second") as second:
+    with (
+        started("api", env, folder / "first", measure=False) as first,
+        started("api", env, folder / "second", measure=False) as second,
+    ):
         yield Pair(first, second, env, files)
         for process in (first, second):
             assert [line for line in process.lines() if line["level"] in ("error", "warning")] == []
+
+
+@pytest.fixture
+def pair(running: Pair) -> Iterator[Pair]:
+    """An empty store."""
+    yield running
+    with Connection(running.first.port) as connection:
+        for file_id in list(listed(running.first.port)):
+            assert connection.ask("DELETE", f"/arquivos/{file_id}").status == 204
 
 
 def _store(connection: Connection, content: bytes) -> str:
