@@ -32,26 +32,32 @@ from tests.service.file_server import (
     parts,
     settled,
 )
-from tests.service.harness import PROBLEM, Process, started, wait_until
+from tests.service.harness import LIVENESS_SECONDS, PROBLEM, Process, started, wait_until
 from tests.service.raw_http import Answer, Connection, ask, chunked, head, read_answer
 
 MOST = 4_000_000
-SLOW_CLIENTS = 1000
 MOST_THREADS = 64  # those that read and those that write, FILES_THREADS of each
-SLOW_CONTENT_BYTES = 256 * 1024
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> Path:
-    return tmp_path / "files"
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("server") / "files"
 
 
-@pytest.fixture
-def server(aws: Aws, files: Path, tmp_path: Path) -> Iterator[Process]:
+@pytest.fixture(scope="module")
+def running(aws: Aws, files: Path) -> Iterator[Process]:
     env = file_env(aws, files, FILES_MAX_BYTES=MOST, FILES_STALL_SECONDS=1)
-    with started("api", env, tmp_path / "log", ready="/healthcheck") as found:
+    with started("api", env, files.parent / "log", ready="/healthcheck", measure=False) as found:
         yield found
         assert [line for line in found.lines() if line.get("level") == "error"] == []
+
+
+@pytest.fixture
+def server(running: Process) -> Iterator[Process]:
+    """Its store is empty; what it has logged is that of the tests before as well."""
+    yield running
+    for file_id in list(listed(running.port)):
+        assert ask(running.port, "DELETE", f"/arquivos/{file_id}").status == 204
 
 
 def _nothing_stored(server: Process, files: Path) -> None:
@@ -68,15 +74,15 @@ def _problem(answer: Answer, status: int, slug: str) -> None:
     assert content["instance"] == answer.headers["x-request-id"]
 
 
-def _posts(server: Process) -> list[dict[str, object]]:
-    return [line for line in server.requests() if line["method"] == "POST"]
+def _logged(server: Process, request_id: str) -> list[dict[str, object]]:
+    return [line for line in server.requests() if line["request_id"] == request_id]
 
 
 @pytest.mark.parametrize("sent", [0, 1, 70_000, 499_999])
 @pytest.mark.parametrize("way", ["half-closed", "closed", "reset"])
 def test_a_truncated_body_stores_nothing_and_is_no_fault(server: Process, files: Path, sent: int, way: str) -> None:
     with Connection(server.port) as connection:
-        connection.send(head("POST", "/arquivos", 500_000) + bytes(sent))
+        connection.send(head("POST", "/arquivos", 500_000, X_Request_ID=f"{way}-{sent}") + bytes(sent))
         if way == "reset":
             connection.reset()
         elif way == "half-closed":
@@ -84,8 +90,8 @@ def test_a_truncated_body_stores_nothing_and_is_no_fault(server: Process, files:
             with pytest.raises((http.client.HTTPException, OSError)):
                 assert connection.read().status == 400
                 raise ConnectionResetError
-    wait_until(lambda: len(_posts(server)) == 1)
-    (line,) = _posts(server)
+    wait_until(lambda: len(_logged(server, f"{way}-{sent}")) == 1)
+    (line,) = _logged(server, f"{way}-{sent}")
     assert line["status"] in (400, 499)
     assert line["level"] == "info"
     _nothing_stored(server, files)
@@ -94,9 +100,9 @@ def test_a_truncated_body_stores_nothing_and_is_no_fault(server: Process, files:
 def test_a_chunked_body_without_its_end_stores_nothing(server: Process, files: Path) -> None:
     for sent in (b"", chunked(b"x" * 1000), chunked(b"x" * 200_000, b"y"), b"5\r\nab"):
         with Connection(server.port) as connection:
-            connection.send(head("POST", "/arquivos", Transfer_Encoding="chunked") + sent)
-    wait_until(lambda: len(_posts(server)) == 4)
-    assert {line["status"] for line in _posts(server)} <= {400, 499}
+            connection.send(head("POST", "/arquivos", Transfer_Encoding="chunked", X_Request_ID="endless") + sent)
+    wait_until(lambda: len(_logged(server, "endless")) == 4)
+    assert {line["status"] for line in _logged(server, "endless")} <= {400, 499}
     _nothing_stored(server, files)
 
 
@@ -132,11 +138,12 @@ def _answer_or_none(connection: Connection) -> Answer | None:
 
 def test_more_than_the_length_declared_is_not_stored(server: Process, files: Path) -> None:
     with Connection(server.port) as connection:
-        connection.send(head("POST", "/arquivos", 10) + b"0123456789and what no request can begin with\r\n\r\n")
+        request = head("POST", "/arquivos", 10, X_Request_ID="more")
+        connection.send(request + b"0123456789and what no request can begin with\r\n\r\n")
         answer = _answer_or_none(connection)
         # The server may find what follows before it has answered, and then answers that it understood nothing.
         assert answer is None or answer.status in (201, 400)
-    wait_until(lambda: len(_posts(server)) == 1 and parts(files) == [])
+    wait_until(lambda: len(_logged(server, "more")) == 1 and parts(files) == [])
     for file_id in listed(server.port):
         assert ask(server.port, "GET", f"/arquivos/{file_id}").body == b"0123456789"
     assert len(names_on_disk(files)) <= 1
@@ -285,36 +292,40 @@ def _vanish(server: Process, requests: list[bytes], chance: random.Random) -> No
             connection.socket.close()
 
 
-@pytest.fixture
-def many_descriptors() -> Iterator[None]:
+@pytest.fixture(params=[100, pytest.param(1000, marks=pytest.mark.soak)])
+def clients(request: pytest.FixtureRequest) -> Iterator[int]:
+    """So many that this process may connect."""
+    count: int = request.param
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allow_descriptors(4 * SLOW_CLIENTS)
-    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 3 * SLOW_CLIENTS:
-        pytest.skip(f"a process may open {limits[1]} files here; {3 * SLOW_CLIENTS} are needed")
-    yield
+    allow_descriptors(4 * count)
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 3 * count:
+        pytest.skip(f"a process may open {limits[1]} files here; {3 * count} are needed")
+    yield count
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-@pytest.mark.usefixtures("many_descriptors")
-def test_a_thousand_slow_clients_are_all_served_in_little_memory(aws: Aws, files: Path, tmp_path: Path) -> None:
+def test_a_thousand_slow_clients_are_all_served_in_little_memory(aws: Aws, tmp_path: Path, clients: int) -> None:
     """Each stops at another place within its body; all are connected and unfinished when the memory is read."""
-    with started("api", file_env(aws, files, FILES_STALL_SECONDS=60), tmp_path / "log") as server:
+    files = tmp_path / "files"
+    env = file_env(aws, files, FILES_STALL_SECONDS=2 * LIVENESS_SECONDS)
+    # What has been sent by then is half of it on average, and more together than what is allowed.
+    content = random.Random(4).randbytes(256 * 1024 if clients == 1000 else 1024 * 1024)
+    with started("api", env, tmp_path / "log", measure=False) as server:
         idle = Usage.of(server)
-        asyncio.run(_slow_uploads(server, 64, 1000))  # what is taken once is taken now
+        asyncio.run(_slow_uploads(server, content, 64, 1000))  # what is taken once is taken now
         wait_until(lambda: Usage.of(server).descriptors <= idle.descriptors)
         before = Usage.of(server)
-        held = asyncio.run(_slow_uploads(server, SLOW_CLIENTS, before.resident_mib + 32))
-        assert held.descriptors >= before.descriptors + SLOW_CLIENTS
+        held = asyncio.run(_slow_uploads(server, content, clients, before.resident_mib + 32))
+        assert held.descriptors >= before.descriptors + clients
         assert held.threads <= before.threads + MOST_THREADS
         assert held.resident_mib <= before.resident_mib + 32, (before, held)
-        assert len(list(listed(server.port))) == SLOW_CLIENTS + 64
+        assert len(list(listed(server.port))) == clients + 64
         assert_nothing_is_kept(server, before, threads=MOST_THREADS, mib=32)
         assert parts(files) == []
 
 
-async def _slow_uploads(server: Process, count: int, most_mib: float) -> Usage:
+async def _slow_uploads(server: Process, content: bytes, count: int, most_mib: float) -> Usage:
     chance = random.Random(4)
-    content = chance.randbytes(SLOW_CONTENT_BYTES)
     digest = hashlib.sha256(content).hexdigest()
     streams = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(count)]
     stops = [chance.randint(0, len(content) - 1) for _ in streams]
@@ -331,7 +342,7 @@ async def _slow_uploads(server: Process, count: int, most_mib: float) -> Usage:
     held = await asyncio.to_thread(settled, server, most_mib)
     for (_, writer), stop in zip(streams, stops, strict=True):
         writer.write(content[stop:])
-    answers = await asyncio.gather(*(asyncio.wait_for(read_answer(reader), 60) for reader, _ in streams))
+    answers = await asyncio.gather(*(asyncio.wait_for(read_answer(reader), LIVENESS_SECONDS) for reader, _ in streams))
     assert [answer.status for answer in answers] == [201] * count
     assert {answer.json()["sha256"] for answer in answers} == {digest}
     for _, writer in streams:
@@ -339,9 +350,10 @@ async def _slow_uploads(server: Process, count: int, most_mib: float) -> Usage:
     return held
 
 
-def test_one_upload_too_many_gets_503_and_the_others_are_served(aws: Aws, files: Path, tmp_path: Path) -> None:
-    env = file_env(aws, files, FILES_MAX_UPLOADS=10)
-    with started("api", env, tmp_path / "log", ready="/healthcheck") as server, contextlib.ExitStack() as stack:
+def test_one_upload_too_many_gets_503_and_the_others_are_served(aws: Aws, tmp_path: Path) -> None:
+    env = file_env(aws, tmp_path / "files", FILES_MAX_UPLOADS=10, FILES_STALL_SECONDS=2 * LIVENESS_SECONDS)
+    log = tmp_path / "log"
+    with started("api", env, log, ready="/healthcheck", measure=False) as server, contextlib.ExitStack() as stack:
         slow = [stack.enter_context(Connection(server.port)) for _ in range(10)]
         for connection in slow:
             connection.send(head("POST", "/arquivos", 2) + b"1")
@@ -357,9 +369,10 @@ def test_one_upload_too_many_gets_503_and_the_others_are_served(aws: Aws, files:
         assert ask(server.port, "POST", "/arquivos", b"x").status == 201
 
 
-def test_clients_that_read_nothing_cost_little_memory(aws: Aws, files: Path, tmp_path: Path) -> None:
+def test_clients_that_read_nothing_cost_little_memory(aws: Aws, tmp_path: Path) -> None:
     """Two hundred downloads of 16 MiB that nobody reads: sent is what a socket takes, and held a piece or two."""
-    with started("api", file_env(aws, files), tmp_path / "log", ready="/healthcheck") as server:
+    env = file_env(aws, tmp_path / "files", FILES_STALL_SECONDS=2 * LIVENESS_SECONDS)
+    with started("api", env, tmp_path / "log", ready="/healthcheck", measure=False) as server:
         content = os.urandom(16 * 1024 * 1024)
         location = ask(server.port, "POST", "/arquivos", content).headers["location"]
         ask(server.port, "GET", location)
