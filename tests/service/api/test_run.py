@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,9 +21,7 @@ from tests.service.conftest import Aws
 from tests.service.harness import LIVENESS_SECONDS, TOKEN, Process, started, status, wait_until
 
 
-@pytest.fixture
-def env(aws: Aws, queue_url: str, tmp_path: Path) -> dict[str, str]:
-    files = tmp_path / "files"
+def _env(aws: Aws, queue_url: str, files: Path) -> dict[str, str]:
     files.mkdir()
     return {
         **aws.env,
@@ -31,15 +30,35 @@ def env(aws: Aws, queue_url: str, tmp_path: Path) -> dict[str, str]:
         "INBOX_QUEUE_URL": queue_url,
         "API_TOKEN_PARAMETER": "/test/api-token",
         "DRAIN_SECONDS": "0.5",
-        "FILES_STALL_SECONDS": "1",
+        "FILES_STALL_SECONDS": "60",
         "STOP_TIMEOUT_SECONDS": "15",
     }
 
 
 @pytest.fixture
-def server(env: dict[str, str], tmp_path: Path) -> Iterator[Process]:
-    with started("api", env, tmp_path / "log", ready="/healthcheck") as found:
+def env(aws: Aws, queue_url: str, tmp_path: Path) -> dict[str, str]:
+    return _env(aws, queue_url, tmp_path / "files")
+
+
+@pytest.fixture(scope="module")
+def shared_env(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    queue_url = aws.client("sqs").create_queue(QueueName="run")["QueueUrl"]
+    return _env(aws, queue_url, tmp_path_factory.mktemp("run") / "files")
+
+
+@pytest.fixture(scope="module")
+def running(shared_env: dict[str, str]) -> Iterator[Process]:
+    log = Path(shared_env["FILES_DIR"]).with_name("log")
+    with started("api", shared_env, log, ready="/healthcheck", measure=False) as found:
         yield found
+
+
+@pytest.fixture
+def server(running: Process) -> Iterator[Process]:
+    """With ``shared_env``, and an empty store."""
+    yield running
+    for name in files(running):
+        urllib.request.urlopen(urllib.request.Request(f"{running.url}/arquivos/{name}", method="DELETE")).close()
 
 
 def post(server: Process, path: str, body: bytes, **headers: str) -> http.client.HTTPResponse:
@@ -75,7 +94,7 @@ def read_all(client: socket.socket) -> bytes:
     return received
 
 
-def test_an_upload_and_an_ingest_go_all_the_way(server: Process, aws: Aws, queue_url: str) -> None:
+def test_an_upload_and_an_ingest_go_all_the_way(server: Process, aws: Aws, shared_env: dict[str, str]) -> None:
     content = bytes(range(256)) * 20_000
     assert post(server, "/arquivos", content).status == 201
     (name,) = files(server)
@@ -84,36 +103,38 @@ def test_an_upload_and_an_ingest_go_all_the_way(server: Process, aws: Aws, queue
     body = json.dumps({"token": TOKEN, "data": {"email_timestream": 1749465045, "é": "😀"}}).encode()
     accepted = post(server, "/ingest", body, Content_Type="application/json")
     assert accepted.status == 202
-    (message,) = aws.client("sqs").receive_message(QueueUrl=queue_url)["Messages"]
+    (message,) = aws.client("sqs").receive_message(QueueUrl=shared_env["INBOX_QUEUE_URL"])["Messages"]
     assert json.loads(message["Body"]) == {"email_timestream": 1749465045, "é": "😀"}
     assert json.loads(accepted.content)["message_id"] == message["MessageId"]  # type: ignore[attr-defined]
 
 
-def test_a_client_that_vanishes_leaves_nothing_and_is_no_fault(server: Process, env: dict[str, str]) -> None:
-    with begin_upload(server, 1_000_000):
-        wait_until(lambda: len(parts(env)) == 1)
-    wait_until(lambda: parts(env) == [])
-    wait_until(lambda: any(line["route"] == "/arquivos" for line in server.requests()))
-    assert files(server) == []
-    (line,) = (line for line in server.requests() if line["method"] == "POST")
-    assert (line["status"], line["level"]) == (499, "info")
-    assert server.stop() == 0
+def test_a_client_that_vanishes_leaves_nothing_and_is_no_fault(env: dict[str, str], tmp_path: Path) -> None:
+    with started("api", env, tmp_path / "log") as server:
+        with begin_upload(server, 1_000_000):
+            wait_until(lambda: len(parts(env)) == 1)
+        wait_until(lambda: parts(env) == [])
+        wait_until(lambda: any(line["route"] == "/arquivos" for line in server.requests()))
+        assert files(server) == []
+        (line,) = (line for line in server.requests() if line["method"] == "POST")
+        assert (line["status"], line["level"]) == (499, "info")
+        assert server.stop() == 0
     assert all(line["level"] == "info" for line in server.lines())
 
 
-def test_a_client_that_stalls_is_told_so_and_leaves_nothing(server: Process, env: dict[str, str]) -> None:
-    with begin_upload(server, 1_000_000) as client:
-        answer = read_all(client)
-    assert answer.startswith(b"HTTP/1.1 408 ")
-    assert b"application/problem+json" in answer
-    assert b"connection: close" in answer.lower()
-    wait_until(lambda: parts(env) == [])
-    assert files(server) == []
+def test_a_client_that_stalls_is_told_so_and_leaves_nothing(env: dict[str, str], tmp_path: Path) -> None:
+    with started("api", {**env, "FILES_STALL_SECONDS": "1"}, tmp_path / "log", measure=False) as server:
+        with begin_upload(server, 1_000_000) as client:
+            answer = read_all(client)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"application/problem+json" in answer
+        assert b"connection: close" in answer.lower()
+        wait_until(lambda: parts(env) == [])
+        assert files(server) == []
 
 
 def test_a_client_still_sending_hears_why_it_was_refused(env: dict[str, str], tmp_path: Path) -> None:
     length = 30_000_000
-    with started("api", {**env, "FILES_MAX_BYTES": "1000"}, tmp_path / "log") as server:
+    with started("api", {**env, "FILES_MAX_BYTES": "1000"}, tmp_path / "log", measure=False) as server:
         with begin_upload(server, 0, length) as client:
             client.sendall(b"x" * length)  # a reset connection would break this
             answer = read_all(client)
@@ -121,31 +142,35 @@ def test_a_client_still_sending_hears_why_it_was_refused(env: dict[str, str], tm
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "urn:problem:too-large"
 
 
+def _downloads(server: Process) -> list[dict[str, Any]]:
+    return [line for line in server.requests() if line["request_id"] == "leaves"]
+
+
 def test_a_client_that_leaves_a_download_does_not_have_it_read_to_the_end(server: Process) -> None:
     assert post(server, "/arquivos", bytes(64 * 1024 * 1024)).status == 201
     (name,) = files(server)
     with socket.create_connection(("127.0.0.1", server.port), timeout=LIVENESS_SECONDS) as client:
-        client.sendall(f"GET /arquivos/{name} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        client.sendall(f"GET /arquivos/{name} HTTP/1.1\r\nHost: x\r\nX-Request-ID: leaves\r\n\r\n".encode())
         assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
-    wait_until(lambda: any(line["route"] == "/arquivos/{name}" for line in server.requests()))
-    (line,) = (line for line in server.requests() if line["route"] == "/arquivos/{name}")
+    wait_until(lambda: len(_downloads(server)) == 1)
+    (line,) = _downloads(server)
     assert line["bytes_out"] < 64 * 1024 * 1024
     assert line["level"] == "info"
 
 
 def test_killed_in_the_middle_of_an_upload_nothing_of_it_is_ever_seen(env: dict[str, str], tmp_path: Path) -> None:
-    with started("api", env, tmp_path / "first") as server:
+    with started("api", env, tmp_path / "first", measure=False) as server:
         assert post(server, "/arquivos", b"whole").status == 201
         stored = files(server)
         with begin_upload(server, 1_000_000):
             wait_until(lambda: len(parts(env)) == 1)
             server.stop(signal.SIGKILL)
-    with started("api", env, tmp_path / "second") as server:
+    with started("api", env, tmp_path / "second", measure=False) as server:
         assert files(server) == stored
 
 
-def test_two_processes_share_a_store(server: Process, env: dict[str, str], tmp_path: Path) -> None:
-    with started("api", env, tmp_path / "other") as other:
+def test_two_processes_share_a_store(server: Process, shared_env: dict[str, str], tmp_path: Path) -> None:
+    with started("api", shared_env, tmp_path / "other", measure=False) as other:
         for turn in range(4):
             assert post((server, other)[turn % 2], "/arquivos", b"x").status == 201
         assert files(server) == files(other)
@@ -153,16 +178,15 @@ def test_two_processes_share_a_store(server: Process, env: dict[str, str], tmp_p
 
 
 def test_sigterm_drains_while_requests_go_on_and_exits_with_0(env: dict[str, str], tmp_path: Path) -> None:
-    env = {**env, "DRAIN_SECONDS": "3", "FILES_STALL_SECONDS": "15"}
+    env = {**env, "DRAIN_SECONDS": "100", "STOP_TIMEOUT_SECONDS": "200"}
     with started("api", env, tmp_path / "log") as server, begin_upload(server, 500_000, 600_000) as upload:
         server.popen.send_signal(signal.SIGTERM)
-        signalled = time.monotonic()
         wait_until(lambda: status(f"{server.url}/healthcheck") == 503)
-        while time.monotonic() - signalled < 1.0:  # well within the drain
+        for _ in range(20):
             answer = post(server, "/arquivos", b"late")
             assert answer.status == 201
             assert answer.getheader("Connection") == "close"
-            time.sleep(0.02)
+        server.popen.send_signal(signal.SIGTERM)  # that is enough
         wait_until(lambda: status(f"{server.url}/health/live") == 0)  # the listener has closed
         upload.sendall(b"x" * 100_000)
         assert read_all(upload).startswith(b"HTTP/1.1 201 ")
@@ -173,7 +197,7 @@ def test_sigterm_drains_while_requests_go_on_and_exits_with_0(env: dict[str, str
 def test_an_upload_that_outlasts_the_stop_timeout_is_cut_off_and_leaves_nothing(
     env: dict[str, str], tmp_path: Path
 ) -> None:
-    env = {**env, "DRAIN_SECONDS": "0", "STOP_TIMEOUT_SECONDS": "3", "FILES_STALL_SECONDS": "60"}
+    env = {**env, "DRAIN_SECONDS": "0", "STOP_TIMEOUT_SECONDS": "3"}
     with started("api", env, tmp_path / "log") as server, begin_upload(server, 1_000_000) as client:
         wait_until(lambda: len(parts(env)) == 1)
         assert server.stop() == 0
@@ -192,7 +216,7 @@ def test_a_second_signal_ends_the_drain(env: dict[str, str], tmp_path: Path) -> 
 
 
 def test_a_third_signal_ends_the_requests_under_way(env: dict[str, str], tmp_path: Path) -> None:
-    env = {**env, "DRAIN_SECONDS": "10", "STOP_TIMEOUT_SECONDS": "110", "FILES_STALL_SECONDS": "60"}
+    env = {**env, "DRAIN_SECONDS": "100", "STOP_TIMEOUT_SECONDS": "200"}
     with started("api", env, tmp_path / "log") as server, begin_upload(server, 1000) as client:
         server.popen.send_signal(signal.SIGINT)
         wait_until(lambda: status(f"{server.url}/healthcheck") == 503)
@@ -201,7 +225,7 @@ def test_a_third_signal_ends_the_requests_under_way(env: dict[str, str], tmp_pat
         assert server.popen.poll() is None  # it waits for the upload
         began = time.monotonic()
         assert server.stop(signal.SIGINT) == 0
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 60
         with contextlib.suppress(ConnectionError):
             read_all(client)
     assert server.lines()[-1]["message"] == "stopped"
@@ -230,7 +254,7 @@ def test_many_requests_on_one_connection_are_all_answered(server: Process) -> No
     assert len(files(server)) == 50
 
 
-def test_uploads_at_once_are_all_stored(server: Process, env: dict[str, str]) -> None:
+def test_uploads_at_once_are_all_stored(server: Process, shared_env: dict[str, str]) -> None:
     statuses: list[int] = []
 
     def upload() -> None:
@@ -244,7 +268,7 @@ def test_uploads_at_once_are_all_stored(server: Process, env: dict[str, str]) ->
         thread.join()
     assert statuses == [201] * 80
     assert len(files(server)) == 80
-    wait_until(lambda: parts(env) == [])
+    wait_until(lambda: parts(shared_env) == [])
 
 
 def test_the_process_takes_as_many_descriptors_as_it_may(env: dict[str, str], tmp_path: Path) -> None:
