@@ -96,7 +96,7 @@ class Efs:
     def remount(self, *, read_only: bool) -> None:
         """Lets the kernel refuse every change with EROFS, or take them again; who has a file open to write is in the way."""
         mode = "ro" if read_only else "rw"
-        command = ["mount", "--internal-only", "--options", f"remount,{mode}", self.mount]
+        command: list[str | Path] = ["mount", "--internal-only", "--options", f"remount,{mode}", self.mount]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             raise EfsError(f"can't remount {self.mount}: {done.stderr.strip()}")
