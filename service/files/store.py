@@ -23,7 +23,6 @@ import errno
 import hashlib
 import itertools
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,8 +34,8 @@ from service.files import ids, listing, record
 from service.files.directories import Directories, Directory
 from service.files.directory_sync import DirectorySync
 from service.files.parts import Parts
-from service.files.record import DamagedFile, Record
-from service.http.conditions import ByteRange
+from service.files.record import Record
+from service.files.stored_file import INLINE_BYTES, StoredFile, close, open_file
 
 # With more uploads than this getting their names at the same time, each of which takes so long, a directory a moment is
 # not enough. On a local disk it is, and then one sync of it serves many.
@@ -44,18 +43,10 @@ SPREAD_FROM = 2
 SLOW_LINK_SECONDS = 0.001
 # Above 64 KiB a write may allocate in large folios, which some virtual machines pay for dearly; this costs nothing.
 WRITE_BYTES = 64 * 1024
-# A download up to this size is read in the same visit to a thread that opens the file.
-INLINE_BYTES = 256 * 1024
-# What is read before the size is known: most files are small, and one read that comes back short tells it too.
-FIRST_READ_BYTES = 16 * 1024
-# Opening and reading a small file takes longer only on a network, or on a disk that is busy.
-QUICK_SECONDS = 0.0005
 
-# What is no regular file was not put there by this service: a link is not followed, a FIFO not waited for.
-_OPEN_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+# What is no regular file was not put there by this service.
 _NO_FILE = (errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EISDIR, errno.ESPIPE)
-# Not every file system has it.
-_NO_SENDFILE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+__all__ = ["INLINE_BYTES", "DigestError", "FileStore", "Part", "PartLost", "Stored", "StoredFile"]
 
 T = TypeVar("T")
 
@@ -144,7 +135,7 @@ class FileStore:
         Raises FileNotFoundError where there is no regular file of that name, DamagedFile or another OSError.
         """
         with _only_files(file_id):
-            return self._in_directory(file_id, lambda directory: _open(file_id, directory, read_all_up_to))
+            return self._in_directory(file_id, lambda directory: open_file(file_id, directory, read_all_up_to))
 
     def describe(self, file_id: str) -> StoredFile:
         """``open`` for who needs the record only: the file is closed again, and ``content`` is empty."""
@@ -227,37 +218,6 @@ class FileStore:
             steps = steps[:-1]
 
 
-def _open(file_id: str, directory: Directory, read_all_up_to: int) -> StoredFile:
-    began = time.monotonic()
-    descriptor = os.open(file_id, _OPEN_READ, dir_fd=directory.descriptor)
-    keep = False
-    try:
-        whole = os.pread(descriptor, FIRST_READ_BYTES, 0) if read_all_up_to else b""
-        stored_bytes = len(whole)
-        if not 0 < stored_bytes < FIRST_READ_BYTES:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise FileNotFoundError(errno.ENOENT, "no regular file", file_id)
-            stored_bytes = status.st_size
-            content: bytes | None = None
-            tail = _read(descriptor, max(0, stored_bytes - record.SIZE), record.SIZE)
-        else:
-            content, tail = whole[: -record.SIZE], whole[-record.SIZE :]
-        try:
-            found = record.decode(tail, stored_bytes)
-        except DamagedFile as error:
-            raise DamagedFile(f"{file_id}: {error}") from error
-        if content is None and 0 < found.size <= read_all_up_to:
-            # Not cut out of a read of the whole: that would copy it.
-            content = _read(descriptor, 0, found.size)
-        # Where closing is a round trip too, it is left for after the answer.
-        keep = content is None or time.monotonic() - began > QUICK_SECONDS
-        return StoredFile(file_id, found, descriptor if keep else -1, content)
-    finally:
-        if not keep:
-            _close(descriptor)
-
-
 @contextlib.contextmanager
 def _only_files(file_id: str) -> Iterator[None]:
     """Something that is no regular file, or a link on the way to it, was not put there by this service."""
@@ -338,7 +298,7 @@ class Part:
         self._ended = True
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            _close(descriptor)
+            close(descriptor)
         if self._path:
             path, self._path = self._path, ""
             self._store.incoming.release(self._slot)
@@ -357,75 +317,6 @@ class Part:
         _write(self._descriptor, [*chunks, end])
 
 
-class StoredFile:
-    """A stored file, to be closed. ``content`` is all of it, or None where it is to be read in spans."""
-
-    def __init__(self, file_id: str, found: Record, descriptor: int, content: bytes | None) -> None:
-        self.file_id = file_id
-        self.record = found
-        self.content = content
-        self._descriptor = descriptor
-        # A read that nobody waits for any more may still be under way when the file is closed; without this, the
-        # descriptor's number could by then belong to another file.
-        self._lock = threading.Lock()
-
-    @property
-    def closed(self) -> bool:
-        return self._descriptor < 0
-
-    def read(self, span: ByteRange) -> bytes:
-        """The bytes of ``span``, which lies within a content that is not read yet. Raises DamagedFile if they are gone."""
-        with self._lock:
-            found = _read(self._descriptor, span.start, span.length)
-        if len(found) != span.length:
-            raise DamagedFile(f"{self.file_id}: cut short while it was read")
-        return found
-
-    def send(self, socket_descriptor: int, span: ByteRange) -> int:
-        """Sends from the start of ``span`` on through a socket that does not block, without a copy; returns how many bytes.
-
-        Raises BlockingIOError if the socket takes none now, OSError, and DamagedFile if the bytes are gone.
-        """
-        with self._lock:
-            try:
-                sent = os.sendfile(socket_descriptor, self._descriptor, span.start, span.length)
-            except OSError as error:
-                if error.errno not in _NO_SENDFILE:
-                    raise
-                sent = os.write(
-                    socket_descriptor, os.pread(self._descriptor, min(span.length, WRITE_BYTES), span.start)
-                )
-        if not sent:
-            raise DamagedFile(f"{self.file_id}: cut short while it was read")
-        return sent
-
-    def close(self) -> None:
-        with self._lock:
-            descriptor, self._descriptor = self._descriptor, -1
-            if descriptor >= 0:
-                _close(descriptor)
-
-    def __enter__(self) -> StoredFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        # A request that is cancelled while a thread opens the file never gets to see it.
-        self.close()
-
-
-def _read(descriptor: int, start: int, length: int) -> bytes:
-    found = os.pread(descriptor, length, start)
-    while found and len(found) < length:
-        more = os.pread(descriptor, length - len(found), start + len(found))
-        if not more:
-            break
-        found += more
-    return found
-
-
 def _link(part: str, file_id: str, directory: Directory, descriptor: int) -> None:
     try:
         os.link(part, file_id, dst_dir_fd=directory.descriptor)
@@ -438,12 +329,6 @@ def _link(part: str, file_id: str, directory: Directory, descriptor: int) -> Non
 def _is_same(file_id: str, directory: Directory, descriptor: int) -> bool:
     found = os.stat(file_id, dir_fd=directory.descriptor, follow_symlinks=False)
     return os.path.samestat(found, os.fstat(descriptor))
-
-
-def _close(descriptor: int) -> None:
-    # On a network file system this may report what someone else's write has come to.
-    with contextlib.suppress(OSError):
-        os.close(descriptor)
 
 
 def _write(descriptor: int, pieces: Iterable[bytes | memoryview]) -> None:
