@@ -69,7 +69,9 @@ class Directories:
             depth = next((depth for depth in range(len(steps), 0, -1) if steps[:depth] in self._durable), 0)
             try:
                 directory = self.get(steps[:depth])
-            except FileNotFoundError:
+            except OSError as error:
+                if error.errno not in GONE:
+                    raise
                 depth, directory = 0, self._add((), Directory(os.open(self._root, _OPEN)))
             for step in steps[depth:]:
                 with contextlib.suppress(FileExistsError):
@@ -83,9 +85,12 @@ class Directories:
         return directory
 
     def forget(self, steps: tuple[str, ...]) -> None:
-        """The next ``get`` opens it afresh: another process may have removed it and those above, and made them again."""
+        """The next ``get`` opens it afresh: another process may have removed it and those above, and made them again.
+
+        The root as well, which a network file system that was mounted again knows by another handle.
+        """
         with self._lock:
-            for depth in range(1, len(steps) + 1):
+            for depth in range(len(steps) + 1):
                 self._open.pop(steps[:depth], None)
                 self._durable.discard(steps[:depth])
 

@@ -64,12 +64,22 @@ def _files(names: list[str], after: str) -> Iterator[str]:
 
 def _names(path: Path) -> list[str]:
     try:
-        # A link that someone has planted is not followed.
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return _read(path)
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+            # What a network file system calls a directory that is pruned after its name was looked up.
+            return _read(path)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return []  # pruned since its name was read, or none of ours
         raise
+
+
+def _read(path: Path) -> list[str]:
+    # A link that someone has planted is not followed.
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         return os.listdir(descriptor)  # noqa: PTH208  iterdir() makes a Path of each of thousands of names
     finally:

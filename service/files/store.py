@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from service.files import ids, listing, record
-from service.files.directories import Directories, Directory
+from service.files.directories import GONE, Directories, Directory
 from service.files.directory_sync import DirectorySync
 from service.files.parts import Parts
 from service.files.record import Record
@@ -147,12 +147,11 @@ class FileStore:
         if check is not None:
             check(self.describe(file_id).record)
 
-        def unlink(directory: Directory) -> Directory:
-            os.unlink(file_id, dir_fd=directory.descriptor)
-            return directory
-
         with _only_files(file_id):
-            self._sync_directory(self._in_directory(file_id, unlink))
+            self._unlink(file_id)
+            # Gone with its directory, when another process has pruned that meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                self._in_directory(file_id, self._sync_directory)
         self._prune(file_id)
 
     def page(self, after: str | None, limit: int) -> list[str]:
@@ -175,23 +174,38 @@ class FileStore:
 
     def _publish(self, part: str, descriptor: int, file_id: str) -> str:
         steps = ids.directory(file_id)
-        directory = self._directories.make(steps, self.sync)
-        began = time.monotonic()
         try:
+            directory = self._directories.make(steps, self.sync)
+            began = time.monotonic()
             _link(part, file_id, directory, descriptor)
             self._link_seconds = time.monotonic() - began
-        except FileNotFoundError:
-            # Another process has pruned the directory after its last file was deleted.
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            # Another process has pruned the directory after its last file was deleted, or one above it.
             self._directories.forget(steps)
             directory = self._directories.make(steps, self.sync)
             _link(part, file_id, directory, descriptor)
         try:
-            self._sync_directory(directory)
+            try:
+                self._sync_directory(directory)
+            except OSError as error:
+                if error.errno != errno.ESTALE:
+                    raise
+                self._directories.forget(steps)
+                directory = self._directories.get(steps)
+                # Only if it is the directory that has the name.
+                if not _is_same(file_id, directory, descriptor):
+                    raise
+                self._sync_directory(directory)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(file_id, dir_fd=directory.descriptor)
+                self._unlink(file_id)
             raise
         return file_id
+
+    def _unlink(self, file_id: str) -> None:
+        self._in_directory(file_id, lambda directory: os.unlink(file_id, dir_fd=directory.descriptor))
 
     def _in_directory(self, file_id: str, action: Callable[[Directory], T]) -> T:
         steps = ids.directory(file_id)
@@ -200,7 +214,7 @@ class FileStore:
         except OSError as error:
             # Its directory, held open here, may have been removed since and made again; or, on a network file system,
             # be known to the server no more.
-            if error.errno not in (errno.ENOENT, errno.ESTALE):
+            if error.errno not in GONE:
                 raise
             self._directories.forget(steps)
             return action(self._directories.get(steps))

@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from service.files.directories import GONE
 from service.files.parts import FOLDER
 from service.settings import SweepSettings
 from service.telemetry import logs
@@ -39,17 +40,23 @@ def sweep(root: Path, min_age_seconds: float, now: float) -> Summary:
     oldest_kept = now - min_age_seconds
     if not root.is_dir():
         raise NotADirectoryError(f"not a directory: {root}")
-    incoming = root / FOLDER
-    for directory in _entries(incoming):
+    try:
+        directories = _entries(root / FOLDER)
+    except FileNotFoundError:
+        directories = []  # no upload so far
+    for directory in directories:
         try:
             if not directory.is_dir(follow_symlinks=False):
                 continue
             # Before its parts are removed: that changes the directory's own time.
             idle = directory.stat(follow_symlinks=False).st_mtime <= oldest_kept
-        except FileNotFoundError:
+            parts = _entries(directory)
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
             continue  # another sweep has just removed it
         kept = summary.kept_parts + summary.failed
-        for part in _entries(Path(directory.path)):
+        for part in parts:
             _sweep_part(part, oldest_kept, summary)
         if idle and kept == summary.kept_parts + summary.failed:
             # A process that began a part just now keeps its directory: it isn't empty then.
@@ -66,9 +73,9 @@ def _sweep_part(part: os.DirEntry[str], oldest_kept: float, summary: Summary) ->
             summary.kept_parts += 1
             return
         Path(part.path).unlink()
-    except FileNotFoundError:
-        return  # its upload has just ended
     except OSError as error:
+        if error.errno in GONE:
+            return  # its upload has just ended
         _log.warning("a part can't be removed", extra={"fields": {"part": part.path, "reason": str(error)}})
         summary.failed += 1
         return
@@ -76,12 +83,9 @@ def _sweep_part(part: os.DirEntry[str], oldest_kept: float, summary: Summary) ->
     summary.removed_bytes += status.st_size
 
 
-def _entries(directory: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(directory) as entries:
-            return list(entries)
-    except FileNotFoundError:
-        return []
+def _entries(directory: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
+    with os.scandir(directory) as entries:
+        return list(entries)
 
 
 def run_sweep(settings: SweepSettings) -> int:
