@@ -10,6 +10,9 @@ ones behind it.
 
 A call that has not returned after ``bound_seconds`` is given up: whoever waits for it gets ``CallHangs``, and what it
 returns later is dropped. Its thread stays taken until then, for nothing can end it.
+
+A thread that can't be started, because the system has none left or no memory for it, is tried again with the next call.
+While a pool has no thread at all, calls are refused with ``CallHangs`` and ``fault`` says why.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ SHORT_SECONDS = 0.0005
 # waits for its turn in the interpreter.
 SHORT_SHARE = 0.15
 PATIENCE_SECONDS = 0.001
+# How soon a thread that could not be started is tried again for calls that wait for one.
+RETRY_SECONDS = 0.1
 # For the same reason a kind that looks long is tried with one thread now and then; less and less often while it stays so.
 TRIAL_CALLS = 16
 TRIAL_SECONDS = (1.0, 32.0)
@@ -128,16 +133,25 @@ class ThreadPool:
         # In the order of their submission, which is the order in which they become overdue.
         self._waited_for: dict[asyncio.Future[Any], _Job] = {}
         self._given_up: set[_Job] = set()
+        # Why the last thread could not be started; empty if it was.
+        self._no_thread = ""
 
     @property
     def hanging(self) -> int:
         """Calls that were given up and have not returned yet."""
         return len(self._given_up)
 
+    def fault(self) -> str | None:
+        """Why no call can be made, or None if calls can. Tries once more to start a thread if that is why."""
+        with self._lock:
+            if self._no_thread and not self._threads and not self._closing:
+                self._wake_one(time.monotonic())
+            return self._no_thread if self._no_thread and not self._threads else None
+
     def start(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
         """Runs ``call`` in a thread. The future may be dropped: what it raises is then dropped as well.
 
-        Raises CallHangs at once when calls that hang have taken every thread.
+        Raises CallHangs at once when calls that hang have taken every thread, or none can be started.
         """
         loop = self._enter(asyncio.get_running_loop())
         if self._bound_seconds is not None and self._line:
@@ -220,6 +234,9 @@ class ThreadPool:
             self._line.append(job)
             if wake and not (kind.short and self._awake and not self._is_stuck(job.submitted)):
                 self._wake_one(job.submitted)
+                if future is not None and not self._threads:
+                    self._line.pop()
+                    raise CallHangs(self._no_thread)
         return job
 
     def _is_stuck(self, now: float) -> bool:
@@ -231,18 +248,45 @@ class ThreadPool:
         if self._idle:
             # The one that went to sleep last has its stack still in the processor's cache.
             self._idle.pop().release()
-        elif len(self._threads) < self.size:
-            thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        else:
+        elif len(self._threads) >= self.size or not self._start_thread():
             return
         self._awake += 1
         self._woken = now
 
+    def _start_thread(self) -> bool:
+        """Under the lock."""
+        thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            # pthread_create() has failed: a limit on processes or on memory, the host's, the container's or the user's.
+            if not self._no_thread:
+                _log.error("a thread can't be started", extra={"fields": {"pool": self._name, "reason": str(error)}})
+            self._no_thread = f"the pool {self._name!r} can't start a thread: {error}"
+            return False
+        self._no_thread = ""
+        # Only now: one that was never started would take a place for ever. It waits for the lock before it does anything.
+        self._threads.append(thread)
+        return True
+
     def _work(self) -> None:
         sleeper = threading.Lock()
         sleeper.acquire()
+        try:
+            self._make_calls(sleeper)
+        except BaseException as error:
+            # Out of memory, in all likelihood. The pool gets another thread with the next call.
+            _log.error("a thread has ended", exc_info=error, extra={"fields": {"pool": self._name}})
+        finally:
+            with self._lock:
+                if (thread := threading.current_thread()) in self._threads:
+                    self._threads.remove(thread)
+                    if sleeper in self._idle:
+                        self._idle.remove(sleeper)
+                    else:
+                        self._awake -= 1
+
+    def _make_calls(self, sleeper: threading.Lock) -> None:
         job: _Job | None = None
         while True:
             with self._lock:
@@ -287,7 +331,8 @@ class ThreadPool:
 
     def _keep_moving(self) -> None:
         if self._checking is None and self._line and self._loop is not None:
-            self._checking = self._loop.call_later(PATIENCE_SECONDS, self._check)
+            in_vain = self._no_thread and not self._idle
+            self._checking = self._loop.call_later(RETRY_SECONDS if in_vain else PATIENCE_SECONDS, self._check)
 
     def _check(self) -> None:
         """Gives a line that does not move one more thread."""
@@ -331,6 +376,9 @@ class ThreadPool:
                 self._loop.call_soon_threadsafe(self._deliver)
             except RuntimeError:
                 self._done.clear()  # the loop is closed: nobody waits any more
+            except BaseException:
+                self._delivering = False  # or no later call would ever say that there is something to deliver
+                raise
 
     def _deliver(self) -> None:
         # First, so that a result that comes now is either taken below or announced again.

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -289,3 +291,149 @@ def test_functions_made_anew_for_each_call_are_not_remembered_for_ever() -> None
     asyncio.run(main())
     threads.close()
     assert len(threads._kinds) <= 64
+
+
+@contextlib.contextmanager
+def no_threads() -> Iterator[None]:
+    """No thread can be started, as CPython says it when pthread_create() fails."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def start(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        patch.setattr(threading.Thread, "start", start)
+        yield
+
+
+def test_a_pool_that_could_start_no_thread_refuses_calls_and_works_again_once_it_can() -> None:
+    threads = ThreadPool("test", 2)
+    made: list[str] = []
+
+    async def main() -> None:
+        with no_threads():
+            assert threads.fault() is None, "nothing is known yet"
+            for _ in range(3):
+                with pytest.raises(CallHangs, match="'test' can't start a thread: can't start new thread"):
+                    threads.start(made.append, "refused")
+            assert threads.fault() == "the pool 'test' can't start a thread: can't start new thread"
+        assert threads.fault() is None
+        assert await threads.run(abs, -1) == 1
+
+    asyncio.run(main())
+    threads.close()
+    assert made == []
+
+
+def test_a_call_waits_for_the_threads_there_are_when_no_more_can_be_started() -> None:
+    threads, gate, begun = ThreadPool("test", 2), threading.Event(), threading.Event()
+
+    def blocked() -> bool:
+        begun.set()
+        return _blocked(gate)
+
+    async def main() -> None:
+        first = threads.start(blocked)
+        assert await asyncio.to_thread(begun.wait, 10)
+        with no_threads():
+            second = threads.start(_blocked, gate)
+            assert threads.fault() is None
+            gate.set()
+            assert await first and await second
+
+    asyncio.run(main())
+    threads.close()
+
+
+def test_a_forgotten_call_is_made_once_there_is_a_thread_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.thread_pool.RETRY_SECONDS", 0.01)
+    threads, made = ThreadPool("test", 1), threading.Event()
+
+    async def main() -> None:
+        with no_threads():
+            threads.forget(made.set)
+            while threads.fault() is None:
+                await asyncio.sleep(0.001)
+        async with asyncio.timeout(10):
+            while not made.is_set():
+                await asyncio.sleep(0.001)
+
+    asyncio.run(main())
+    threads.close()
+
+
+@pytest.mark.parametrize("where", ["_next", "_bring"])
+def test_a_thread_that_ends_against_its_will_is_replaced(where: str, caplog: pytest.LogCaptureFixture) -> None:
+    class Scarce(ThreadPool):
+        """Runs out of memory once, between two calls."""
+
+        errors = 1
+
+    def fail_once(pool: Scarce, *args: object) -> object:
+        if pool.errors:
+            pool.errors -= 1
+            raise MemoryError
+        return getattr(ThreadPool, where)(pool, *args)
+
+    setattr(Scarce, where, fail_once)
+    threads, together = Scarce("test", 2), threading.Barrier(2)
+
+    async def main() -> None:
+        lost = threads.start(abs, -1)
+        async with asyncio.timeout(10):
+            while threads._threads:
+                await asyncio.sleep(0.001)
+            assert threads._awake == 0
+            for _ in range(3):
+                await asyncio.gather(*(threads.run(together.wait, 10) for _ in range(2)))
+        lost.cancel()
+
+    asyncio.run(main())
+    threads.close()
+    assert "a thread has ended" in caplog.text
+
+
+def test_a_thread_that_ends_while_it_sleeps_is_no_idle_one() -> None:
+    threads = ThreadPool("test", 1)
+
+    def leave(_: object) -> bool:
+        raise MemoryError
+
+    async def main() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("service.thread_pool.IDLE_SECONDS", 0.001)
+            patch.setattr(threads, "_leave", leave)
+            await threads.run(abs, -1)
+            async with asyncio.timeout(10):
+                while threads._threads:
+                    await asyncio.sleep(0.001)
+        assert (threads._idle, threads._awake) == ([], 0)
+        assert await threads.run(abs, -1) == 1
+
+    asyncio.run(main())
+    threads.close()
+
+
+def test_a_result_that_could_not_be_announced_comes_with_the_next_one() -> None:
+    threads = ThreadPool("test", 1)
+
+    class Loop:
+        """Runs out of memory when it is told of the first result."""
+
+        def call_soon_threadsafe(self, _: object) -> None:
+            raise MemoryError
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(threads, "_enter", lambda _: loop)
+            patch.setattr(threads, "_loop", Loop())
+            patch.setattr(threads, "_keep_moving", lambda: None)
+            first = threads.start(abs, -1)
+            async with asyncio.timeout(10):
+                while threads._threads:
+                    await asyncio.sleep(0.001)
+        assert await threads.run(abs, -2) == 2
+        assert await first == 1
+
+    asyncio.run(main())
+    threads.close()
