@@ -24,8 +24,16 @@ from service.files.record import Record
 from service.files.store import DigestError, FileStore, Part, Stored, StoredFile
 from service.http import digests
 from service.http.asgi import RawHeaders, answer, answer_json, header, route
-from service.http.conditions import ByteRange, check_preconditions, http_date, is_not_modified, select_range
+from service.http.conditions import (
+    ByteRange,
+    check_change,
+    check_preconditions,
+    http_date,
+    is_not_modified,
+    select_range,
+)
 from service.http.errors import BadRequest, DigestMismatch, NotFound, Problem, Stalled, TooLarge, Unavailable
+from service.http.fields import Fields, select
 from service.http.idle_timeouts import IdleTimeouts
 from service.http.tokens import Tokens, bearer
 from service.server import rawbody
@@ -45,6 +53,7 @@ LARGEST_PIECE_BYTES = 256 * 1024
 LONGEST_UPLOAD_SECONDS = 12 * 3600
 UNTYPED = "application/octet-stream"
 
+_DIGESTS = frozenset((b"content-digest", b"repr-digest"))
 _CONDITIONS = frozenset(
     (b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range")
 )
@@ -73,6 +82,7 @@ class FileRoutes:
         self._store = store
         self._tokens = tokens
         self._settings = settings
+        self._needs_token = settings.files_auth == "token"
         self._readers = readers
         self._writers = writers
         self._metrics = metrics or Metrics("api")
@@ -90,11 +100,11 @@ class FileRoutes:
         ]
 
     async def _authorize(self, scope: Scope) -> None:
-        if self._settings.files_auth == "token":
-            await self._tokens.check(bearer(header(scope, b"authorization")))
+        await self._tokens.check(bearer(header(scope, b"authorization")))
 
     async def _list(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._authorize(scope)
+        if self._needs_token:
+            await self._authorize(scope)
         query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         limit = _limit(query.get("limit", [None])[-1])
         after = None
@@ -111,17 +121,13 @@ class FileRoutes:
         await answer_json(send, 200, content, headers)
 
     async def _store_file(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._authorize(scope)
-        promised: bytes | None = None
-        declared: int | None = None
-        content_type = UNTYPED
-        for name, value in scope["headers"]:
-            if name == b"content-length":
-                declared = int(value)
-            elif name == b"content-type":
-                content_type = _content_type(value)
-            elif name in (b"content-digest", b"repr-digest"):
-                promised = digests.expected({n.decode("latin-1"): v.decode("latin-1") for n, v in scope["headers"]})
+        if self._needs_token:
+            await self._authorize(scope)
+        fields: Fields = scope["fields"]
+        length = fields.get(b"content-length")
+        declared = None if length is None else int(length)
+        content_type = _content_type(fields.get(b"content-type", b""))
+        promised = None if _DIGESTS.isdisjoint(fields) else digests.expected(select(scope, _DIGESTS))
         most = self._settings.files_max_bytes
         if declared is not None and declared > most:
             raise TooLarge(f"The body has {declared} bytes; allowed: {most}.")
@@ -131,6 +137,9 @@ class FileRoutes:
             raise BadRequest(f"Content-Type can't be kept: {error}; send a shorter one.") from None
         if self._uploads >= self._settings.files_max_uploads:
             raise Unavailable(f"{self._uploads} uploads are under way already; try again.", retry_after_seconds=2)
+        if not _CONDITIONS.isdisjoint(fields):
+            # Of the list of files, which has no entity tag and no date.
+            check_change(select(scope, _CONDITIONS), None, None)
         self._uploads += 1
         try:
             stored = await self._take(scope, receive, part, declared, promised)
@@ -230,7 +239,8 @@ class FileRoutes:
         return message.get("body", b""), message.get("more_body", False)
 
     async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._authorize(scope)
+        if self._needs_token:
+            await self._authorize(scope)
         file_id = _file_id(scope)
         head = scope["method"] == "HEAD"
         try:
@@ -244,8 +254,8 @@ class FileRoutes:
         record = file.record
         headers = _describe(record, file_id)
         span, status = ByteRange(0, record.size), 200
-        asked = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _CONDITIONS}
-        if asked:
+        if not _CONDITIONS.isdisjoint(scope["fields"]):
+            asked = select(scope, _CONDITIONS)
             etag, modified = digests.etag(record.sha256), ids.created(file_id)
             try:
                 check_preconditions(asked, etag, modified)
@@ -285,16 +295,16 @@ class FileRoutes:
             self._readers.forget(file.close)
 
     async def _remove(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._authorize(scope)
+        if self._needs_token:
+            await self._authorize(scope)
         file_id = _file_id(scope)
-        headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _CONDITIONS}
+        asked = select(scope, _CONDITIONS)
 
         def check(record: Record) -> None:
-            check_preconditions(headers, digests.etag(record.sha256), ids.created(file_id))
+            check_change(asked, digests.etag(record.sha256), ids.created(file_id))
 
-        conditional = "if-match" in headers or "if-unmodified-since" in headers
         try:
-            await self._writers.run(self._store.remove, file_id, check if conditional else None)
+            await self._writers.run(self._store.remove, file_id, check if asked else None)
         except OSError as error:
             raise _missing(error, file_id) from error
         await answer(send, 204, [])
@@ -362,6 +372,7 @@ def _limit(given: str | None) -> int:
     return limit
 
 
+@lru_cache(maxsize=256)
 def _content_type(value: bytes) -> str:
     text = value.decode("latin-1").strip()
     return text if text and text.isascii() and text.isprintable() else UNTYPED

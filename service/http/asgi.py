@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Iterable, Mapping
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.http.fields import read
+
 RawHeaders = list[tuple[bytes, bytes]]
 
 
@@ -32,11 +34,9 @@ def route(path: str, handlers: Mapping[str, ASGIApp]) -> Route:
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """The value of the header ``name``, given in lower case; the first if there are several, None if there is none."""
-    for found, value in scope["headers"]:
-        if found == name:
-            return str(value, "latin-1")
-    return None
+    """The value of the field ``name``, given in lower case, all its lines combined; None if there is none."""
+    value = (scope.get("fields") or read(scope)).get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 async def answer(send: Send, status: int, headers: RawHeaders, body: bytes = b"") -> None:

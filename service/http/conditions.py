@@ -1,4 +1,8 @@
-"""Conditional requests and ranges as pure functions of headers (RFC 9110, sections 13 and 14)."""
+"""Conditional requests and ranges as pure functions of headers (RFC 9110, sections 13 and 14).
+
+Whoever changes something calls ``check_change``, whoever reads calls ``check_preconditions`` and then ``is_not_modified``
+and ``select_range``, in the order of section 13.2.2.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ from email.utils import formatdate, parsedate_to_datetime
 
 from service.http.errors import PreconditionFailed, RangeNotSatisfiable
 
-_ENTITY_TAG = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)')
+# A member of a list, behind members that are empty (RFC 9110, sections 5.6.1 and 8.8.3).
+_ENTITY_TAG = re.compile(r'[\s,]*(?:(\*)|(W/)?("[\x21\x23-\x7e\x80-\xff]*"))\s*(?=,|$)')
 _RANGE = re.compile(r"(\d*)-(\d*)", re.ASCII)
 
 
@@ -31,16 +36,25 @@ def http_date(seconds: int) -> str:
     return formatdate(seconds, usegmt=True)
 
 
-def check_preconditions(headers: Mapping[str, str], etag: str, modified: int) -> None:
+def check_preconditions(headers: Mapping[str, str], etag: str | None, modified: int | None) -> None:
     """Raises PreconditionFailed if ``If-Match`` or, without it, ``If-Unmodified-Since`` does not hold.
 
-    ``etag`` is the strong entity tag, quotes included, ``modified`` an epoch time in whole seconds.
+    ``etag`` is the strong entity tag, quotes included, ``modified`` an epoch time in whole seconds; None for what has none.
     """
     if (wanted := headers.get("if-match")) is not None:
         if not _matches(wanted, etag, strong=True):
-            raise PreconditionFailed(f"If-Match does not name the current entity tag, which is {etag}")
-    elif (since := _date(headers.get("if-unmodified-since"))) is not None and modified > since:
+            current = "this has none" if etag is None else f"which is {etag}"
+            raise PreconditionFailed(f"If-Match does not name the current entity tag, {current}")
+    elif modified is not None and (since := _date(headers.get("if-unmodified-since"))) is not None and modified > since:
         raise PreconditionFailed(f"the file has been modified on {http_date(modified)}")
+
+
+def check_change(headers: Mapping[str, str], etag: str | None, modified: int | None) -> None:
+    """The same for a method other than GET and HEAD, which ``If-None-Match`` may also forbid."""
+    check_preconditions(headers, etag, modified)
+    if (wanted := headers.get("if-none-match")) is not None and _matches(wanted, etag, strong=False):
+        current = "and this exists" if etag is None else f"which is {etag}"
+        raise PreconditionFailed(f"If-None-Match names the current entity tag, {current}")
 
 
 def is_not_modified(headers: Mapping[str, str], etag: str, modified: int) -> bool:
@@ -94,17 +108,14 @@ def _if_range_holds(value: str | None, etag: str, modified: int) -> bool:
     return _date(value) == modified
 
 
-def _matches(wanted: str, etag: str, *, strong: bool) -> bool:
-    if wanted.strip() == "*":
-        return True
+def _matches(wanted: str, etag: str | None, *, strong: bool) -> bool:
+    """Whether ``wanted`` names ``etag``; * names whatever exists, also if it has no entity tag."""
     position = 0
     while match := _ENTITY_TAG.match(wanted, position):
-        weak, opaque = match.groups()
-        if f'"{opaque}"' == etag and not (strong and weak):
+        anything, weak, opaque = match.groups()
+        if anything or (opaque == etag and not (strong and weak)):
             return True
         position = match.end()
-        if position >= len(wanted):
-            break
     return False
 
 

@@ -9,14 +9,16 @@ from collections.abc import Mapping
 
 from service.http.errors import BadRequest
 
-# A member of a dictionary of byte sequences, RFC 8941, sections 3.2 and 3.3.5; its parameters mean nothing here.
+# A member of a dictionary of byte sequences, RFC 8941, sections 3.2 and 3.3.5; its parameters mean nothing here. Unlike a
+# list of RFC 9110 a dictionary has no empty members (section 4.2.2).
 _MEMBER = re.compile(r"\s*([a-z*][a-z0-9_.*-]*)\s*=\s*:([A-Za-z0-9+/=]*):\s*(?:;[^,]*)?\s*", re.ASCII)
 
 
 def parse(name: str, value: str) -> bytes | None:
     """The SHA-256 in the field ``name: value``, 32 bytes, or None if it names other algorithms only.
 
-    Raises BadRequest for a field that can't be read: silently ignoring a digest would be worse than refusing it.
+    Raises BadRequest for a field that can't be read, and for one with two values, of which a dictionary has the last:
+    silently ignoring a digest would be worse than refusing it.
     """
     found: bytes | None = None
     position = 0
@@ -26,11 +28,14 @@ def parse(name: str, value: str) -> bytes | None:
             raise BadRequest(f"{name} is {value!r}; allowed: algorithms with base64 values, such as sha-256=:…:")
         if match[1] == "sha-256":
             try:
-                found = base64.b64decode(match[2], validate=True)
+                digest = base64.b64decode(match[2], validate=True)
             except binascii.Error:
-                found = b""
-            if len(found) != 32:
+                digest = b""
+            if len(digest) != 32:
                 raise BadRequest(f"{name} has sha-256=:{match[2]}:; allowed: the base64 of 32 bytes")
+            if found not in (None, digest):
+                raise BadRequest(f"{name} has two different values of sha-256; allowed: one")
+            found = digest
         position = match.end() + 1
     return found
 

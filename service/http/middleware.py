@@ -36,6 +36,7 @@ from service.http.errors import (
     storage_problem,
     to_response,
 )
+from service.http.fields import combine
 from service.http.lifecycle import Lifecycle
 from service.server.transport import LINGER_SECONDS, file_transport
 from service.telemetry.logs import Lines, clock
@@ -50,7 +51,8 @@ CLIENT_GONE = 499
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 # The load balancer's own, which is the one to look for in its access log; else the caller's (W3C Trace Context).
 _TRACE_ROOT = re.compile(rb"Root=([0-9A-Za-z-]{1,64})")
-_TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+# A later version may add to it; of two, none is continued (the test harness of W3C, test_traceparent_duplicated).
+_TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-[^,]*)?")
 _log = logging.getLogger("service.request")
 # A request id is no secret, and asking the kernel for each is a tenth of the cost of a small download.
 _random = random.Random()
@@ -76,8 +78,8 @@ class Middleware:
         exchange = _Exchange(self, scope, receive, send)
         error: BaseException | None = None
         try:
-            if exchange.unknown_coding is not None:
-                raise NotImplementedCoding(exchange.unknown_coding)
+            if exchange.refusal is not None:
+                raise exchange.refusal
             if exchange.upgrades and exchange.has_body:
                 raise BadRequest("The body of a request with Upgrade can't be read here; send it without.")
             await self.app(scope, exchange.receive, exchange.send)
@@ -118,10 +120,10 @@ class _Exchange:
         "_scope",
         "_send",
         "_trace",
+        "refusal",
         "request_id",
         "status",
         "transport",
-        "unknown_coding",
         "upgrades",
     )
 
@@ -137,33 +139,26 @@ class _Exchange:
         self._may_linger = True
         self._declared: int | None = None
         self._body_ended = True
-        self._trace: str | None = None
         self._problem: Problem | None = None
         self.status = 0
-        self.request_id = ""
-        self.unknown_coding: str | None = None
         # What follows the head of such a request the server's parser takes for another protocol, and drops.
         self.upgrades = scope["method"] == "CONNECT"
-        for name, value in scope["headers"]:
-            if name == b"content-length":
-                self._declared = int(value)
-                self._body_ended = self._declared == 0
-            elif name == b"x-request-id":
-                if _REQUEST_ID.fullmatch(value):
-                    self.request_id = value.decode()
-            elif name == b"x-amzn-trace-id":
-                found = _TRACE_ROOT.search(value)
-                self._trace = found[1].decode() if found else self._trace
-            elif name == b"traceparent" and self._trace is None:
-                found = _TRACE_PARENT.match(value)
-                self._trace = found[1].decode() if found else None
-            elif name == b"upgrade":
-                self.upgrades = True
-            elif name == b"transfer-encoding":
-                self._body_ended = False
-                if value.strip().lower() != b"chunked":
-                    self.unknown_coding = value.decode("latin-1")
-        self.request_id = self.request_id or f"{_random.getrandbits(128):032x}"
+        fields, self.refusal = combine(scope["headers"])
+        scope["fields"] = fields
+        if (declared := fields.get(b"content-length")) is not None:
+            self._declared = int(declared)
+            self._body_ended = self._declared == 0
+        if (coding := fields.get(b"transfer-encoding")) is not None:
+            self._body_ended = False
+            if coding.strip().lower() != b"chunked":
+                self.refusal = self.refusal or NotImplementedCoding(coding.decode("latin-1"))
+        if b"upgrade" in fields:
+            self.upgrades = True
+        given = _REQUEST_ID.fullmatch(fields.get(b"x-request-id", b""))
+        self.request_id = given[0].decode() if given else f"{_random.getrandbits(128):032x}"
+        trace = _TRACE_ROOT.search(fields.get(b"x-amzn-trace-id", b""))
+        trace = trace or _TRACE_PARENT.fullmatch(fields.get(b"traceparent", b""))
+        self._trace = trace[1].decode() if trace else None
         scope.setdefault("state", {})["request_id"] = self.request_id
         self.transport = file_transport(scope)
         if self.transport is not None:

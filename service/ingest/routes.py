@@ -14,7 +14,15 @@ from starlette.types import Receive, Scope, Send
 
 from service.aws.queues import BATCH_BYTES, Outgoing
 from service.http import asgi
-from service.http.errors import BadRequest, Problem, Stalled, TooLarge, Unavailable, UnsupportedMediaType
+from service.http.errors import (
+    BadRequest,
+    PreconditionFailed,
+    Problem,
+    Stalled,
+    TooLarge,
+    Unavailable,
+    UnsupportedMediaType,
+)
 from service.http.idle_timeouts import IdleTimeouts
 from service.http.tokens import Tokens, bearer
 from service.ingest import payload
@@ -84,6 +92,8 @@ class IngestRoutes:
         declared = asgi.header(scope, b"content-length")
         if declared is not None and int(declared) > BODY_BYTES:
             raise TooLarge(f"The body has {declared} bytes; allowed: {BODY_BYTES}.")
+        if b"if-match" in scope["fields"]:
+            raise PreconditionFailed("If-Match names an entity tag; nothing is kept here that could have one.")
         body, more = await self._receive(receive)
         if more or len(body) > SMALL_BYTES:
             return await self._take_large(body, more, receive, read, authorized=header_token is not None)

@@ -7,6 +7,8 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ CONTENT = b"file content"
 SHA256 = hashlib.sha256(CONTENT)
 DIGEST = f"sha-256=:{base64.b64encode(SHA256.digest()).decode()}:"
 ETAG = f'"{SHA256.hexdigest()}"'
+# Days around the moment in which a file was stored.
+DAYS = {"E": -1, "L": 0, "N": 1}
 ABSENT = "01978a3b-2c1d-7000-8000-000000000000"
 
 
@@ -154,6 +158,84 @@ def test_if_match_of_another_version_is_412(api: Api) -> None:
     assert api.client.get(f"/arquivos/{file_id}").status_code == 200
 
 
+def test_a_list_of_tags_may_come_on_several_lines_and_with_empty_members(api: Api) -> None:
+    path = f"/arquivos/{store_file(api)}"
+    for lines in (["X", "Y"], ["Y", "X"], ["", "X"], [", X"], ["Y,, X,"]):
+        values = [line.replace("X", ETAG).replace("Y", '"another"') for line in lines]
+        assert api.client.get(path, headers=[("If-Match", value) for value in values]).status_code == 200
+        assert api.client.get(path, headers=[("If-None-Match", value) for value in values]).status_code == 304
+        assert api.client.delete(path, headers=[("If-None-Match", value) for value in values]).status_code == 412
+    assert api.client.delete(path, headers=[("If-Match", '"another"'), ("If-Match", ETAG)]).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    # By RFC 9110, section 13.2.2, for GET and for DELETE; A is the tag, L the date of the file, E and N dates around it.
+    [
+        ({"If-Match": "A"}, (200, 204)),
+        ({"If-Match": "*"}, (200, 204)),
+        ({"If-Match": "B"}, (412, 412)),
+        ({"If-Match": "A", "If-Unmodified-Since": "E"}, (200, 204)),
+        ({"If-Match": "B", "If-Unmodified-Since": "N"}, (412, 412)),
+        ({"If-Unmodified-Since": "L"}, (200, 204)),
+        ({"If-Unmodified-Since": "E"}, (412, 412)),
+        ({"If-None-Match": "A"}, (304, 412)),
+        ({"If-None-Match": "W/A"}, (304, 412)),
+        ({"If-None-Match": "*"}, (304, 412)),
+        ({"If-None-Match": "B"}, (200, 204)),
+        ({"If-None-Match": "B", "If-Modified-Since": "N"}, (200, 204)),
+        ({"If-None-Match": "A", "If-Modified-Since": "E"}, (304, 412)),
+        ({"If-Modified-Since": "L"}, (304, 204)),
+        ({"If-Modified-Since": "E"}, (200, 204)),
+        ({"If-Match": "A", "If-None-Match": "A"}, (304, 412)),
+        ({"If-Match": "B", "If-None-Match": "A"}, (412, 412)),
+        ({"If-Match": "A", "If-None-Match": "B"}, (200, 204)),
+        ({"If-Unmodified-Since": "E", "If-None-Match": "A"}, (412, 412)),
+        ({"If-Match": "A", "If-Modified-Since": "L"}, (304, 204)),
+    ],
+)
+def test_preconditions_are_evaluated_in_their_order(
+    api: Api, headers: dict[str, str], expected: tuple[int, int]
+) -> None:
+    path = f"/arquivos/{store_file(api)}"
+    stored = parsedate_to_datetime(api.client.get(path).headers["last-modified"])
+    around = {name: format_datetime(stored + timedelta(days=days), usegmt=True) for name, days in DAYS.items()}
+    tags = {"A": ETAG, "W/A": f"W/{ETAG}", "B": '"another"', "*": "*"}
+    sent = {name: {**tags, **around}[value] for name, value in headers.items()}
+    reading, removing = expected
+    assert api.client.get(path, headers=sent).status_code == reading
+    assert api.client.head(path, headers=sent).status_code == reading
+    answer = api.client.delete(path, headers=sent)
+    assert answer.status_code == removing
+    assert removing == 204 or answer.json()["type"] == "urn:problem:precondition-failed"
+    assert api.client.head(path).status_code == (404 if removing == 204 else 200)
+
+
+@pytest.mark.parametrize("headers", [{"If-Match": "*"}, {"If-None-Match": '"x"'}, {"If-None-Match": "*"}])
+def test_conditions_on_what_is_not_there_do_not_matter(api: Api, headers: dict[str, str]) -> None:
+    for method in ("GET", "HEAD", "DELETE"):
+        assert api.client.request(method, f"/arquivos/{ABSENT}", headers=headers).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"If-Match": "*"}, 201),
+        ({"If-None-Match": '"x"'}, 201),
+        ({"If-Unmodified-Since": "Fri, 20 Nov 2020 12:00:00 GMT"}, 201),
+        ({"If-Modified-Since": "Fri, 20 Nov 2020 12:00:00 GMT"}, 201),
+        ({"If-Match": '"x"'}, 412),
+        ({"If-None-Match": "*"}, 412),
+    ],
+)
+def test_the_conditions_of_an_upload_are_about_the_list_which_has_no_tag_and_no_date(
+    api: Api, headers: dict[str, str], status: int
+) -> None:
+    assert api.client.post("/arquivos", content=CONTENT, headers=headers).status_code == status
+    assert len(api.client.get("/arquivos").json()["files"]) == (status == 201)
+    assert api.parts() == []
+
+
 def test_a_deleted_file_is_gone(api: Api) -> None:
     file_id = store_file(api)
     assert api.client.delete(f"/arquivos/{file_id}.txt", headers={"If-Match": ETAG}).status_code == 204
@@ -214,6 +296,18 @@ def test_a_digest_is_checked_and_a_mismatch_stores_nothing(api: Api, field: str)
     assert broken.status_code == 400
     assert len(api.client.get("/arquivos").json()["files"]) == 1
     assert api.parts() == []
+
+
+@pytest.mark.parametrize("names", [("Content-Digest",) * 2, ("Repr-Digest",) * 2, ("Content-Digest", "Repr-Digest")])
+def test_of_two_digests_none_is_passed_over(api: Api, names: tuple[str, str]) -> None:
+    other = f"sha-256=:{base64.b64encode(bytes(32)).decode()}:"
+    for values in ((DIGEST, other), (other, DIGEST)):
+        answer = api.client.post("/arquivos", content=CONTENT, headers=list(zip(names, values, strict=True)))
+        assert (answer.status_code, "different" in answer.json()["detail"]) == (400, True)
+    assert api.client.get("/arquivos").json() == {"files": []}
+    for values in ((DIGEST, DIGEST), ("md5=:AAAA:", DIGEST), (DIGEST, "md5=:AAAA:")):
+        answer = api.client.post("/arquivos", content=CONTENT, headers=list(zip(names, values, strict=True)))
+        assert answer.status_code == 201
 
 
 def test_too_large_is_413_before_the_body_is_read(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,18 @@ def test_the_trace_is_the_load_balancers_or_the_callers(
     assert requests(caplog)[0]["trace_id"] == trace
 
 
+def test_of_two_ids_or_parents_none_is_taken(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    parents = [f"00-{digit * 32}-b7ad6b7169203331-01" for digit in "ab"]
+    with caplog.at_level(logging.INFO):
+        twice = [("X-Request-ID", "a"), ("X-Request-ID", "b"), *(("traceparent", parent) for parent in parents)]
+        answer = api.client.get("/health/live", headers=twice)
+        later = {"traceparent": "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-of-a-later-version"}
+        api.client.get("/health/live", headers=later)
+    assert answer.status_code == 200
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
+    assert [line["trace_id"] for line in requests(caplog)] == [None, "0af7651916cd43dd8448eb211c80319c"]
+
+
 def test_a_transfer_coding_that_is_not_understood_is_501_and_no_fault_and_nothing_is_stored(
     api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -155,4 +168,6 @@ def test_a_transfer_coding_that_is_not_understood_is_501_and_no_fault_and_nothin
     assert answer.status_code == 501
     assert [record.levelname for record in caplog.records if record.name == "service.request"] == ["INFO"]
     assert answer.json()["type"] == "urn:problem:not-implemented"
+    lines = [("Transfer-Encoding", "gzip"), ("Transfer-Encoding", "chunked")]
+    assert api.client.post("/arquivos", content=iter([b"x"]), headers=lines).status_code == 501
     assert api.client.get("/arquivos").json() == {"files": []}

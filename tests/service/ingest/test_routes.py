@@ -154,6 +154,15 @@ def test_a_key_that_can_not_be_is_400(api: Api, key: str) -> None:
     assert "Idempotency-Key" in answer.json()["detail"]
 
 
+def test_a_message_is_queued_only_if_the_preconditions_hold_of_what_is_not_kept_here(api: Api) -> None:
+    content = {"token": TOKEN, "data": {"email_timestream": 1749465045}}
+    for tag in ("*", '"x"'):
+        assert api.client.post("/ingest", json=content, headers={"If-Match": tag}).status_code == 412
+    assert bodies(api) == []
+    for tag in ("*", '"x"'):
+        assert api.client.post("/ingest", json=content, headers={"If-None-Match": tag}).status_code == 202
+
+
 def test_a_rotated_token_works_without_a_restart(api: Api) -> None:
     api.parameter.value = "new"
     assert ingest(api, {"token": "new", "data": DATA}).status_code == 202
