@@ -344,7 +344,8 @@ def _describe(record: Record, file_id: str) -> RawHeaders:
     return [
         (b"etag", digests.etag(record.sha256).encode()),
         (b"repr-digest", digests.field(record.sha256).encode()),
-        (b"last-modified", _last_modified(ids.created(file_id))),
+        # Another host's clock may be ahead of this one's (RFC 9110, section 8.8.2.1).
+        (b"last-modified", _last_modified(min(ids.created(file_id), int(time.time())))),
         (b"accept-ranges", b"bytes"),
         (b"cache-control", b"private, no-cache"),
     ]

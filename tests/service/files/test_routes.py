@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from email.utils import format_datetime, parsedate_to_datetime
@@ -17,6 +18,7 @@ import pytest
 from starlette.types import Message
 
 from service.files.downloads import PIECE_BYTES
+from service.files.ids import IdSource
 from service.files.store import FileStore
 from tests.service.harness import PROBLEM, Api, running_api
 
@@ -234,6 +236,15 @@ def test_the_conditions_of_an_upload_are_about_the_list_which_has_no_tag_and_no_
     assert api.client.post("/arquivos", content=CONTENT, headers=headers).status_code == status
     assert len(api.client.get("/arquivos").json()["files"]) == (status == 201)
     assert api.parts() == []
+
+
+def test_a_file_from_a_host_whose_clock_is_ahead_is_not_modified_in_the_future(tmp_path: Path) -> None:
+    ahead = IdSource(lambda: time.time_ns() + 3_600_000_000_000)
+    with running_api(tmp_path, store=FileStore(tmp_path, id_source=ahead)) as api:
+        path = f"/arquivos/{store_file(api)}"
+        for method in ("GET", "HEAD"):
+            modified = parsedate_to_datetime(api.client.request(method, path).headers["last-modified"])
+            assert modified.timestamp() <= time.time()
 
 
 def test_a_deleted_file_is_gone(api: Api) -> None:
