@@ -36,7 +36,14 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "304", "404", "412",
 """
 
 
-@pytest.mark.parametrize(("files_auth", "examples"), [("token", 60), ("none", 10)])
+@pytest.mark.parametrize(
+    ("files_auth", "examples"),
+    [
+        ("token", 6),
+        pytest.param("token", 60, marks=pytest.mark.soak),
+        pytest.param("none", 10, marks=pytest.mark.soak),
+    ],
+)
 def test_schemathesis_finds_nothing(aws: Aws, queue_url: str, tmp_path: Path, files_auth: str, examples: int) -> None:
     (tmp_path / "files").mkdir()
     env = {
