@@ -4,6 +4,8 @@ A stored file is the bytes that were uploaded, followed by one record of exactly
 
     \\narquivo/1 {"sha256": "…", "size": 12, "type": "text/plain"}      …spaces…      \\n
 
+What was uploaded with content codings has ``"encoding": "gzip"`` too.
+
 One file, because data and record then appear and vanish together whatever happens, and because on a network file
 system each further file costs round trips at every upload and every download. ``head -c -512`` gets the bytes by hand.
 """
@@ -29,30 +31,37 @@ class Record:
     sha256: str
     """Of the content, in hex."""
     content_type: str
+    content_encoding: str = ""
+    """The content codings of the bytes stored, as a ``Content-Encoding`` field has them; empty where there are none."""
 
 
 def encode(record: Record) -> bytes:
-    """The ``SIZE`` bytes that end a stored file. Raises ValueError if the content type leaves no room."""
+    """The ``SIZE`` bytes that end a stored file. Raises ValueError if content type and encoding leave no room."""
     encoded = b'%b{"sha256": "%b", "size": %d, "type": %b}' % (
         _MAGIC,
         record.sha256.encode(),
         record.size,
-        _encoded_type(record.content_type),
+        _quoted(record.content_type),
     )
+    if record.content_encoding:
+        encoded = b'%b, "encoding": %b}' % (encoded[:-1], _quoted(record.content_encoding))
     if len(encoded) >= SIZE:
-        raise ValueError(f"a content type of {len(record.content_type)} characters does not fit the record")
+        with_encoding = f" and an encoding of {len(record.content_encoding)}" if record.content_encoding else ""
+        raise ValueError(
+            f"a content type of {len(record.content_type)} characters{with_encoding} does not fit the record"
+        )
     return encoded.ljust(SIZE - 1) + b"\n"
 
 
 @lru_cache(maxsize=256)
-def check_content_type(content_type: str) -> None:
-    """Raises ValueError if ``content_type`` is too long for the record of a file of any size."""
-    encode(Record(size=2**63, sha256="0" * 64, content_type=content_type))
+def check(content_type: str, content_encoding: str) -> None:
+    """Raises ValueError if both together are too long for the record of a file of any size."""
+    encode(Record(size=2**63, sha256="0" * 64, content_type=content_type, content_encoding=content_encoding))
 
 
 @lru_cache(maxsize=256)
-def _encoded_type(content_type: str) -> bytes:
-    return json.dumps(content_type).encode()
+def _quoted(text: str) -> bytes:
+    return json.dumps(text).encode()
 
 
 def decode(encoded: bytes, stored_bytes: int) -> Record:
@@ -61,7 +70,8 @@ def decode(encoded: bytes, stored_bytes: int) -> Record:
         if len(encoded) != SIZE or not encoded.startswith(_MAGIC):
             raise ValueError("no record at its end")
         content = json.loads(encoded[len(_MAGIC) :])
-        record = Record(size=content["size"], sha256=content["sha256"], content_type=content["type"])
+        encoding = content["encoding"] if "encoding" in content else ""  # noqa: SIM401  without a call
+        record = Record(content["size"], content["sha256"], content["type"], encoding)
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedFile(f"not a stored file: {error}") from error
     if record.size + SIZE != stored_bytes:

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
-from service.files import ids
+from service.files import codings, ids
 from service.files.downloads import Downloads, download
 from service.files.malloc_trim import MallocTrim
 from service.files.record import Record
@@ -127,14 +127,16 @@ class FileRoutes:
         length = fields.get(b"content-length")
         declared = None if length is None else int(length)
         content_type = _content_type(fields.get(b"content-type", b""))
+        encoded = fields.get(b"content-encoding")
         promised = None if _DIGESTS.isdisjoint(fields) else digests.expected(select(scope, _DIGESTS))
         most = self._settings.files_max_bytes
         if declared is not None and declared > most:
             raise TooLarge(f"The body has {declared} bytes; allowed: {most}.")
         try:
-            part = self._store.begin(content_type)
+            part = self._store.begin(content_type, codings.parse(encoded) if encoded else "")
         except ValueError as error:
-            raise BadRequest(f"Content-Type can't be kept: {error}; send a shorter one.") from None
+            what = "Content-Type and Content-Encoding" if encoded else "Content-Type"
+            raise BadRequest(f"{what} can't be kept: {error}; send less.") from None
         if self._uploads >= self._settings.files_max_uploads:
             raise Unavailable(f"{self._uploads} uploads are under way already; try again.", retry_after_seconds=2)
         if not _CONDITIONS.isdisjoint(fields):
@@ -273,6 +275,8 @@ class FileRoutes:
                 headers.append((b"content-range", b"bytes %d-%d/%d" % (span.start, span.stop - 1, record.size)))
         headers += _SAFE_HEADERS
         headers.append((b"content-type", record.content_type.encode()))
+        if record.content_encoding:
+            headers.append((b"content-encoding", record.content_encoding.encode()))
         headers.append((b"content-length", b"%d" % span.length))
         headers.append((b"content-disposition", b'attachment; filename="%s.txt"' % file_id.encode()))
         self._downloads.under_way += 1

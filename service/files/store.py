@@ -124,10 +124,10 @@ class FileStore:
         """
         self.incoming.beat()
 
-    def begin(self, content_type: str) -> Part:
-        """A new upload. Does no I/O yet. Raises ValueError for a content type too long to keep."""
-        record.check_content_type(content_type)
-        return Part(self, content_type)
+    def begin(self, content_type: str, content_encoding: str = "") -> Part:
+        """A new upload. Does no I/O yet. Raises ValueError for a content type and encoding too long to keep."""
+        record.check(content_type, content_encoding)
+        return Part(self, content_type, content_encoding)
 
     def open(self, file_id: str, *, read_all_up_to: int = INLINE_BYTES) -> StoredFile:
         """Opens a stored file, reading it too if that is cheap.
@@ -246,13 +246,14 @@ def _only_files(file_id: str) -> Iterator[None]:
 class Part:
     """An upload under way. Used by one request at a time, from any thread; each step waits for the one before."""
 
-    def __init__(self, store: FileStore, content_type: str) -> None:
+    def __init__(self, store: FileStore, content_type: str, content_encoding: str) -> None:
         self.begun = False
         """Whether a step was handed to a thread, so that there may be something to discard."""
         self._store = store
         self._path = ""
         self._slot = -1
         self._content_type = content_type
+        self._content_encoding = content_encoding
         self._lock = threading.Lock()
         self._descriptor = -1
         self._abandoned = False
@@ -280,7 +281,7 @@ class Part:
             if sha256 is not None and sha256 != digest:
                 raise DigestError(digest)
             size = self._size + sum(map(len, chunks))
-            content = Record(size=size, sha256=digest.hex(), content_type=self._content_type)
+            content = Record(size, digest.hex(), self._content_type, self._content_encoding)
             self._append(chunks, record.encode(content), hashed=True)
             self._store.sync(self._descriptor)
             if self._abandoned:

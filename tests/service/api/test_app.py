@@ -22,8 +22,8 @@ def test_what_is_left_to_clean_is_cleaned_before_the_app_ends(tmp_path: Path) ->
     begun = threading.Event()
 
     class Slow(FileStore):
-        def begin(self, content_type: str) -> Part:
-            part = super().begin(content_type)
+        def begin(self, content_type: str, content_encoding: str = "") -> Part:
+            part = super().begin(content_type, content_encoding)
             discard = part.discard
 
             def slowly() -> None:

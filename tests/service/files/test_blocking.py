@@ -142,9 +142,9 @@ def test_a_blocking_call_in_a_route_is_told(tmp_path: Path) -> None:
     """What the tests above rest on: a route that blocks does not answer as it should."""
 
     class Blocking(FileStore):
-        def begin(self, content_type: str) -> Part:
+        def begin(self, content_type: str, content_encoding: str = "") -> Part:
             os.stat(self.root)  # noqa: PTH116
-            return super().begin(content_type)
+            return super().begin(content_type, content_encoding)
 
     with running_api(tmp_path, store=Blocking(tmp_path)) as api:
         _ask(api, "POST", "/arquivos", 500, content=b"x")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import gzip
 import hashlib
 import json
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx2 as httpx
 import pytest
 from starlette.types import Message
 
@@ -340,6 +342,63 @@ def test_a_content_type_too_long_to_keep_is_400(api: Api) -> None:
     answer = api.client.post("/arquivos", content=b"x", headers={"Content-Type": "text/" + "x" * 600})
     assert answer.status_code == 400
     assert "Content-Type" in answer.json()["detail"]
+
+
+def _raw(api: Api, method: str, file_id: str, **headers: str) -> tuple[httpx.Response, bytes]:
+    """The answer and its bytes as they were sent, which a client decodes otherwise."""
+    with api.client.stream(method, f"/arquivos/{file_id}", headers=headers) as answer:
+        return answer, b"".join(answer.iter_raw())
+
+
+def test_an_encoded_upload_comes_back_with_its_encoding_and_a_client_decodes_it(api: Api) -> None:
+    encoded = gzip.compress(CONTENT * 100)
+    digest = hashlib.sha256(encoded)
+    field = f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"
+    file_id = store_file(api, encoded, content_encoding="gzip", content_type="text/plain", repr_digest=field)
+    answer = api.client.get(f"/arquivos/{file_id}")
+    assert (answer.content, answer.headers["content-encoding"]) == (CONTENT * 100, "gzip")
+    assert answer.headers["content-type"] == "text/plain"
+    for method in ("GET", "HEAD"):
+        # Also for who would rather have it decoded: there is one representation, so Vary has nothing to say.
+        answer, sent = _raw(api, method, file_id, **{"Accept-Encoding": "identity"})
+        assert (answer.status_code, answer.headers["content-encoding"]) == (200, "gzip")
+        assert sent == (encoded if method == "GET" else b"")
+        assert answer.headers["content-length"] == str(len(encoded))
+        assert (answer.headers["etag"], answer.headers["repr-digest"]) == (f'"{digest.hexdigest()}"', field)
+        assert "vary" not in answer.headers
+
+
+def test_ranges_and_preconditions_are_of_the_encoded_bytes(api: Api) -> None:
+    encoded = gzip.compress(CONTENT)
+    file_id = store_file(api, encoded, content_encoding="gzip")
+    answer, sent = _raw(api, "GET", file_id, Range="bytes=2-5")
+    assert (answer.status_code, sent) == (206, encoded[2:6])
+    assert answer.headers["content-range"] == f"bytes 2-5/{len(encoded)}"
+    assert answer.headers["content-encoding"] == "gzip"
+    # What has a body of its own, or none, has not this one's encoding.
+    etag = answer.headers["etag"]
+    for status, headers in ((304, {"If-None-Match": etag}), (412, {"If-Match": '"x"'}), (416, {"Range": "bytes=999-"})):
+        answer = api.client.get(f"/arquivos/{file_id}", headers=headers)
+        assert answer.status_code == status
+        assert "content-encoding" not in answer.headers
+
+
+def test_encodings_on_several_lines_are_one_list_and_identity_is_none(api: Api) -> None:
+    lines = [("Content-Encoding", "aes128gcm"), ("Content-Encoding", "x-other, identity")]
+    answer = api.client.post("/arquivos", content=CONTENT, headers=lines)
+    kept, sent = _raw(api, "GET", answer.json()["id"])
+    assert (kept.headers["content-encoding"], sent) == ("aes128gcm, x-other", CONTENT)
+    for encoding in ("identity", ""):
+        file_id = store_file(api, content_encoding=encoding)
+        assert "content-encoding" not in api.client.get(f"/arquivos/{file_id}").headers
+
+
+def test_an_encoding_that_is_no_list_of_tokens_or_too_long_is_400_and_stores_nothing(api: Api) -> None:
+    for encoding, said in (("gzip br", "'gzip br'"), ("x" * 600, "encoding of 600")):
+        answer = api.client.post("/arquivos", content=CONTENT, headers={"Content-Encoding": encoding})
+        assert answer.status_code == 400
+        assert said in answer.json()["detail"]
+    assert api.client.get("/arquivos").json() == {"files": []}
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])

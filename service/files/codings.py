@@ -1,0 +1,32 @@
+"""The content codings of an upload, such as gzip: they belong to what is stored (RFC 9110, section 8.4).
+
+Nothing is decoded here. The bytes are kept as they came, and the codings beside them, so that a client that reads the file
+knows how. ETag, Repr-Digest (RFC 9530, section 3) and ranges (RFC 9110, section 14.1.2) are of the encoded bytes.
+"""
+
+from __future__ import annotations
+
+import re
+
+from service.http.errors import BadRequest
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+def parse(value: bytes) -> str:
+    """The codings in ``value``, all ``Content-Encoding`` lines of a request joined by commas, in the order given.
+
+    ``identity`` is left out, for it says nothing and is not to be sent (RFC 9110, section 8.4). Raises BadRequest.
+    """
+    found = []
+    for member in value.split(b","):
+        coding = member.strip(b" \t")
+        # A list may have empty members (RFC 9110, section 5.6.1.2).
+        if not coding:
+            continue
+        if not _TOKEN.fullmatch(coding):
+            given = coding.decode("latin-1")
+            raise BadRequest(f"Content-Encoding has {given!r}; allowed: names of content codings, such as gzip")
+        if coding.lower() != b"identity":
+            found.append(coding.decode())
+    return ", ".join(found)
