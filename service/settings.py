@@ -7,6 +7,8 @@ what is allowed, so that a bad task definition takes one attempt to mend and not
 from __future__ import annotations
 
 import math
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +73,19 @@ class _Reader:
         if not low <= number <= high:
             self.mistakes.append(f"{name} is {value!r}; allowed: seconds from {low:g} to {high:g}")
         return number
+
+    def size_a_run(self, name: str) -> int:
+        """Bytes: 0 for off, which is the default, and more than there can be for all."""
+        value = self._env.get(name, "") or "off"
+        if value in ("off", "all"):
+            return 0 if value == "off" else sys.maxsize
+        match = re.fullmatch(r"([1-9][0-9]{0,6})([MGT]iB)", value, re.ASCII)
+        if match is None:
+            self.mistakes.append(
+                f"{name} is {value!r}; allowed: off, all, or a size for each run in MiB, GiB or TiB, such as 10GiB"
+            )
+            return 0
+        return int(match[1]) * {"MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}[match[2]]
 
     def finish(self) -> None:
         if self.mistakes:
@@ -213,6 +228,9 @@ class SweepSettings(_Common):
     min_age_seconds: float = 86_400.0
     """``SWEEP_MIN_AGE_SECONDS``: a part of an upload that nobody has written to for so long is removed. Keep it above
     the longest an upload may take (12 hours), or a slow upload loses its part."""
+    verify_bytes: int = 0
+    """``SWEEP_VERIFY``: how much of the stored files each sweep reads back, to compare it with the SHA-256 that it was
+    stored with: ``off``, ``all``, or a size such as ``10GiB``, from where the sweep before has ended. EFS charges reads."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -222,6 +240,7 @@ class SweepSettings(_Common):
             **_common(read),
             files_dir=read.directory("FILES_DIR"),
             min_age_seconds=read.seconds("SWEEP_MIN_AGE_SECONDS", 86_400.0, 0, 365 * 86_400),
+            verify_bytes=read.size_a_run("SWEEP_VERIFY"),
         )
         read.finish()
         return settings

@@ -1,6 +1,6 @@
-"""The sweep: removes what uploads left behind when their process was killed.
+"""The sweep: removes what uploads left behind when their process was killed, and verifies stored files if it is told to.
 
-It looks at the directories for parts only, so it takes the same time however many files are stored. A part counts as
+For parts it looks at their directories only, so that takes the same time however many files are stored. A part counts as
 abandoned by the time of its last write: a process that still writes it keeps that time fresh.
 """
 
@@ -15,8 +15,10 @@ from pathlib import Path
 
 from service.files.directories import GONE
 from service.files.parts import FOLDER
+from service.files.verify import verify
 from service.settings import SweepSettings
 from service.telemetry import logs
+from service.telemetry.metrics import Metrics
 
 _log = logging.getLogger("service.sweep")
 
@@ -28,6 +30,9 @@ class Summary:
     removed_directories: int = 0
     kept_parts: int = 0
     failed: int = 0
+    verified_files: int = 0
+    verified_bytes: int = 0
+    damaged_files: int = 0
     seconds: float = 0.0
 
 
@@ -89,19 +94,36 @@ def _entries(directory: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
 
 
 def run_sweep(settings: SweepSettings) -> int:
-    """Sweeps once. Returns the exit code: 0, or 1 if anything was left undone."""
-    logs.configure(settings.log_level)
-    return sweep_and_log(settings.files_dir, settings.min_age_seconds)
+    """Sweeps once. Returns the exit code: 0, or 1 if anything was left undone or a file is damaged."""
+    lines = logs.configure(settings.log_level)
+    metrics = Metrics("sweep", namespace=settings.metrics_namespace)
+    code = sweep_and_log(settings.files_dir, settings.min_age_seconds, settings.verify_bytes, metrics)
+    for line in metrics.lines():
+        lines.write(line)
+    return code
 
 
-def sweep_and_log(root: Path, min_age_seconds: float) -> int:
-    """Sweeps once and logs what it did, as an error if anything was left undone. Returns the exit code."""
+def sweep_and_log(root: Path, min_age_seconds: float, verify_bytes: int = 0, metrics: Metrics | None = None) -> int:
+    """Sweeps once and logs what it did, as an error if there is a reason to exit with 1. Returns the exit code.
+
+    ``verify_bytes`` is how much to verify, 0 for nothing; what came of it is counted in ``metrics`` too.
+    """
     began = time.monotonic()
     try:
         summary = sweep(root, min_age_seconds, time.time())
+        if verify_bytes:
+            found = verify(root, verify_bytes)
+            summary.verified_files, summary.verified_bytes = found.files, found.bytes
+            summary.damaged_files = found.damaged
+            summary.failed += found.unreadable
+            if metrics is not None:
+                metrics.add("VerifiedFiles", found.files)
+                metrics.add("VerifiedBytes", found.bytes)
+                metrics.add("DamagedFiles", found.damaged)
     except OSError as error:
         _log.error("sweep failed", extra={"fields": {"reason": str(error)}})
         return 1
     summary.seconds = round(time.monotonic() - began, 3)
-    _log.log(logging.ERROR if summary.failed else logging.INFO, "swept", extra={"fields": asdict(summary)})
-    return 1 if summary.failed else 0
+    code = 1 if summary.failed or summary.damaged_files else 0
+    _log.log(logging.ERROR if code else logging.INFO, "swept", extra={"fields": asdict(summary)})
+    return code

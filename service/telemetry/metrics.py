@@ -43,6 +43,10 @@ UNITS: Mapping[str, str] = MappingProxyType(
         "Failures": "Count",
         "WorkerLag": "Milliseconds",
         "PutLatency": "Milliseconds",
+        # The sweep, when it verifies
+        "VerifiedFiles": "Count",
+        "VerifiedBytes": "Bytes",
+        "DamagedFiles": "Count",
     }
 )
 """Every metric and its unit."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,28 @@ def test_a_worker_takes_the_agents_address_from_where_ecs_puts_it() -> None:
     assert WorkerSettings.from_env(WORKER).agent_url == ""
     agent = "http://169.254.170.2/api/1234"
     assert WorkerSettings.from_env({**WORKER, "ECS_AGENT_URI": agent}).agent_url == agent
+
+
+@pytest.mark.parametrize(
+    ("value", "verify_bytes"),
+    [
+        ("", 0),
+        ("off", 0),
+        ("64MiB", 64 * 1024**2),
+        ("10GiB", 10 * 1024**3),
+        ("2TiB", 2 * 1024**4),
+        ("all", sys.maxsize),
+    ],
+)
+def test_a_sweep_verifies_nothing_all_or_so_much_a_run(value: str, verify_bytes: int) -> None:
+    assert SweepSettings.from_env({**SWEEP, "SWEEP_VERIFY": value}).verify_bytes == verify_bytes
+
+
+@pytest.mark.parametrize(
+    "value", ["on", "10%", "10", "10GB", "10 GiB", "0GiB", "-1GiB", "1.5GiB", "99999999TiB", "٣GiB"]
+)
+def test_a_pace_that_is_none_is_refused_with_what_is_allowed(value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        SweepSettings.from_env({**SWEEP, "SWEEP_VERIFY": value})
+    allowed = "allowed: off, all, or a size for each run in MiB, GiB or TiB, such as 10GiB"
+    assert caught.value.mistakes == [f"SWEEP_VERIFY is {value!r}; {allowed}"]
