@@ -228,7 +228,7 @@ def test_a_mount_that_became_read_only_is_not_ready_and_still_serves_what_is_on_
     assert 500 not in {line["status"] for line in place.process.requests()}
 
 
-@pytest.mark.parametrize("errno", ["ENOSPC", "EIO"])
+@pytest.mark.parametrize("errno", ["ENOSPC", "EIO", "ESTALE"])
 def test_a_file_system_that_fails_now_and_then_stores_whole_files_or_nothing(place: Place, errno: efs.Errno) -> None:
     place.volume.fault(errno, WRITING, probability=0.1)
     with ThreadPoolExecutor(8) as pool:
