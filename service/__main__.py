@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
             return run_api(api_settings)
         if command == "worker":
             worker_settings = WorkerSettings.from_env(os.environ)
-            from service.worker.worker import run_worker
+            from service.worker.run import run_worker
 
             return run_worker(worker_settings)
         sweep_settings = SweepSettings.from_env(os.environ)

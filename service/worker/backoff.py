@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
+LONGEST_PAUSE_SECONDS = 30.0
+
 
 class Backoff:
     """Doubles with each failure in a row up to ``longest_seconds``, jittered; ends with the first success.
@@ -44,6 +46,11 @@ class Backoff:
             with self._lock:
                 self._failures = 0
                 self._until = 0.0
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last thing that is known is a failure, also once the pause is over."""
+        return self._failures > 0
 
     @property
     def seconds(self) -> float:

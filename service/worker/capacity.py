@@ -29,8 +29,8 @@ class Capacity:
         try:
             with self._changed:
                 self._wait(1, first_seconds)
-                self._wait(min(most, self._limit), rest_seconds)
-                count = max(0, min(most, self._limit - self._taken))
+                self._wait(min(most, self.limit), rest_seconds)
+                count = max(0, min(most, self.limit - self._taken))
                 self._taken += count
                 return count
         finally:
@@ -39,7 +39,7 @@ class Capacity:
     def give(self, count: int = 1) -> None:
         with self._changed:
             self._taken -= count
-            if self._limit - self._taken >= self._wanted:
+            if self.limit - self._taken >= self._wanted:
                 self._changed.notify()
 
     def note_size(self, largest_bytes: int) -> None:
@@ -48,12 +48,13 @@ class Capacity:
             self._largest_bytes = max(1, largest_bytes, self._largest_bytes * 7 // 8)
 
     @property
-    def _limit(self) -> int:
+    def limit(self) -> int:
+        """How many places there are now."""
         return max(1, min(self._messages, self._memory_bytes // self._largest_bytes))
 
     def _wait(self, places: int, seconds: float) -> None:
-        if self._limit - self._taken < places:
+        if self.limit - self._taken < places:
             # Wakes for as many as are wanted and not for each that comes free.
             self._wanted = places
-            self._changed.wait_for(lambda: self._limit - self._taken >= places, seconds)
+            self._changed.wait_for(lambda: self.limit - self._taken >= places, seconds)
             self._wanted = 1

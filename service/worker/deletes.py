@@ -8,15 +8,21 @@ import threading
 import time
 from collections.abc import Callable
 
-from service.aws.queues import BATCH_ENTRIES, Inbox, Message, QueueAway
+from service.aws.queues import BATCH_ENTRIES, Failed, Inbox, Message, QueueAway
 from service.telemetry.metrics import Metrics
+from service.worker.backoff import LONGEST_PAUSE_SECONDS, Backoff
 from service.worker.heartbeat import SILENCE_SECONDS, Heartbeat
+from service.worker.joining import join
 
 _log = logging.getLogger("service.deletes")
 
 
 class Deleter:
-    """Threads that delete. A message that can't be deleted comes back and makes the same object again."""
+    """Threads that delete. A message that can't be deleted comes back and makes the same object again.
+
+    While the queue takes no delete at all they go on trying, ever more slowly: what is given up comes back, and each time
+    that it does brings it closer to the dead-letter queue.
+    """
 
     def __init__(
         self,
@@ -27,23 +33,27 @@ class Deleter:
         linger_seconds: float = 0.05,
         attempts: int = 4,
         pause_seconds: float = 0.2,
+        backoff: Backoff | None = None,
         metrics: Metrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``done`` is called for every message once it is deleted or given up. Each thread has one of ``pulses``, which
-        rests while there is nothing to delete."""
+        """``done`` is called for every message once it is deleted or given up: after ``attempts`` that were answered, or
+        were made once it is closing. ``backoff`` is failing while the queue takes no delete. Each thread has one of
+        ``pulses``, which rests while there is nothing to delete."""
         self._inbox = inbox
         self._done = done
         self._linger_seconds = linger_seconds
         self._attempts = attempts
         self._pause_seconds = pause_seconds
+        self._backoff = backoff or Backoff(LONGEST_PAUSE_SECONDS)
         self._metrics = metrics or Metrics("worker")
         self._waiting: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._gathering = threading.Lock()
         self._ended = False
+        self._closing = threading.Event()
         self.pulses = [Heartbeat(SILENCE_SECONDS, clock, name="the deletion of messages") for _ in range(threads)]
         self._threads = [
-            threading.Thread(target=self._run, args=(pulse,), name=f"deletes-{number}")
+            threading.Thread(target=self._run, args=(pulse,), name=f"deletes-{number}", daemon=True)
             for number, pulse in enumerate(self.pulses)
         ]
 
@@ -54,11 +64,11 @@ class Deleter:
     def add(self, message: Message) -> None:
         self._waiting.put(message)
 
-    def close(self) -> None:
-        """Returns once every message added so far is dealt with."""
+    def close(self, timeout_seconds: float | None = None) -> bool:
+        """Returns once every message added so far is dealt with, or False after ``timeout_seconds``."""
+        self._closing.set()
         self._waiting.put(None)
-        for thread in self._threads:
-            thread.join()
+        return join(self._threads, timeout_seconds)
 
     def _run(self, pulse: Heartbeat) -> None:
         pulse.rest()
@@ -87,28 +97,40 @@ class Deleter:
 
     def _delete(self, batch: list[Message], pulse: Heartbeat) -> None:
         left = batch
-        for attempt in range(self._attempts):
+        attempts = 0
+        while True:
             pulse.beat()
-            if attempt:
-                time.sleep(self._pause_seconds * 2 ** (attempt - 1))
             try:
                 # The call as a whole succeeds even when deletes in it fail.
                 failures = self._inbox.delete(left)
             except QueueAway as error:
+                self._backoff.failed()
                 _log.warning("messages could not be deleted", extra={"fields": {"reason": str(error)}})
-                continue
-            again = [failure.message for failure in failures if not failure.sender_fault]
-            self._metrics.add("Deleted", len(left) - len(failures))
-            for failure in failures:
-                if failure.sender_fault:
-                    # Its lease was lost; whoever has it now finds the object there and deletes it.
-                    fields = {"message_id": failure.message.message_id, "reason": failure.code}
-                    _log.warning("a message is another worker's by now", extra={"fields": fields})
-            left = again
-            if not left:
+                if not self._closing.wait(self._backoff.seconds):
+                    continue
+            else:
+                left = self._note(left, failures)
+            attempts += 1
+            if not left or attempts == self._attempts:
                 break
+            time.sleep(self._pause_seconds * 2 ** (attempts - 1))
         if left:
             ids = [message.message_id for message in left]
             _log.error("messages stay in the queue and will be delivered again", extra={"fields": {"messages": ids}})
         for message in batch:
             self._done(message)
+
+    def _note(self, messages: list[Message], failures: list[Failed]) -> list[Message]:
+        """Takes note of an answer; returns the messages to be tried again."""
+        again = [failure.message for failure in failures if not failure.sender_fault]
+        if len(again) < len(messages):
+            self._backoff.worked()
+        else:
+            self._backoff.failed()
+        self._metrics.add("Deleted", len(messages) - len(failures))
+        for failure in failures:
+            if failure.sender_fault:
+                # Its lease was lost; whoever has it now finds the object there and deletes it.
+                fields = {"message_id": failure.message.message_id, "reason": failure.code}
+                _log.warning("a message is another worker's by now", extra={"fields": fields})
+        return again

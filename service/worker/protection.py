@@ -17,6 +17,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 
+# How long the end of the process waits for an answer under way.
+CLOSE_SECONDS = 0.5
 # Without proxies: the agent is on a link-local address of the task's own.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _log = logging.getLogger("service.protection")
@@ -107,9 +109,10 @@ class Protector:
     def start(self) -> None:
         self._thread.start()
 
-    def close(self) -> None:
+    def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
+        """Asks for nothing any more. An agent that is slow to answer is waited for no longer than ``timeout_seconds``."""
         self._closing.set()
-        self._thread.join()
+        self._thread.join(timeout_seconds)
 
     def tick(self) -> None:
         """Asks, if there is something to ask for."""

@@ -9,39 +9,35 @@ A message is deleted only after its object is stored, so a worker that dies lose
 message alone, so a message that is delivered twice makes one object. No message is taken that can't be worked on at
 once: one that waited here would be hidden from workers that have room.
 
-On SIGTERM polling stops, what is under way is finished and deleted, what the last poll still brings is handed back.
+While the bucket takes nothing, or the queue no delete or renewal, no message is received for it to come to nothing once
+more: one is, when none is in work, and what can't be stored is tried again with a single message (`probe`).
+
+Stopped, it polls no more, finishes and deletes what is under way, and hands back what the last poll still brings. Calls
+may hang for longer than there is time: what is left then is handed back as well.
 """
 
 from __future__ import annotations
 
-import gc
 import logging
-import os
 import queue
 import random
-import signal
 import sys
 import threading
 import time
-from types import FrameType
 
-from service.aws.bucket import Bucket, S3Bucket, StoreFailed
-from service.aws.clients import Clients
-from service.aws.queues import BATCH_ENTRIES, Inbox, Message, QueueAway, SqsInbox
-from service.settings import WorkerSettings
-from service.telemetry import logs
+from service.aws.bucket import Bucket, StoreFailed
+from service.aws.queues import BATCH_ENTRIES, Inbox, Message, QueueAway
 from service.telemetry.metrics import Metrics
-from service.telemetry.tracing import trace_calls
 from service.worker import keys
-from service.worker.backoff import Backoff
+from service.worker.backoff import LONGEST_PAUSE_SECONDS, Backoff
 from service.worker.capacity import Capacity
 from service.worker.deletes import Deleter
-from service.worker.heartbeat import SILENCE_SECONDS, Heartbeat, LivenessServer
+from service.worker.heartbeat import SILENCE_SECONDS, Heartbeat
+from service.worker.joining import join
 from service.worker.keys import BadMessage
-from service.worker.protection import Protection, Protector
+from service.worker.probe import Probe
 from service.worker.visibility import VisibilityExtender
 
-LONGEST_PAUSE_SECONDS = 30.0
 LONGEST_RETRY_SECONDS = 900
 DELETING_THREADS = 4
 # What the messages in work may take as Python's texts; their bytes and the answers that bring them come on top. So a
@@ -49,6 +45,10 @@ DELETING_THREADS = 4
 MEMORY_BYTES = 64 * 1024 * 1024
 # How long a poll waits until there is room for ten.
 REST_SECONDS = 0.02
+# How long it waits to see whether what must end before it has ended.
+LOOK_AGAIN_SECONDS = 0.05
+# Of the time for a stop, what handing back takes; a call takes some 20 ms.
+HAND_BACK_SECONDS = 5.0
 
 _log = logging.getLogger("service.worker")
 
@@ -65,10 +65,13 @@ class Worker:
         concurrency: int = 128,
         visibility_seconds: int = 60,
         memory_bytes: int = MEMORY_BYTES,
+        stop_seconds: float = 60.0,
         queue_pause: Backoff | None = None,
         bucket_pause: Backoff | None = None,
+        deletes_pause: Backoff | None = None,
         metrics: Metrics | None = None,
     ) -> None:
+        """``run`` returns ``stop_seconds`` after ``stop`` at the latest."""
         self._inbox = inbox
         self._bucket = bucket
         self._prefix = prefix
@@ -77,18 +80,31 @@ class Worker:
         self._room = Capacity(concurrency, memory_bytes)
         # A queue and threads, since a pool's futures, which nobody would look at, cost a tenth of a message.
         self._begun: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        self._threads = [threading.Thread(target=self._work_off, name=f"work-{n}") for n in range(concurrency)]
+        # Daemons, like all others here: one that hangs must not keep the process from ending.
+        self._threads = [
+            threading.Thread(target=self._work_off, name=f"work-{number}", daemon=True) for number in range(concurrency)
+        ]
         self._poll_pulses = [Heartbeat(SILENCE_SECONDS) for _ in range(polls_at_once(concurrency))]
         self._pollers = [
-            threading.Thread(target=self._help if number else self._poll, args=(pulse,), name=f"poll-{number}")
+            threading.Thread(
+                target=self._help if number else self._poll, args=(pulse,), name=f"poll-{number}", daemon=True
+            )
             for number, pulse in enumerate(self._poll_pulses)
         ]
         self._helpers_wanted = threading.Semaphore(0)
-        self._holder = VisibilityExtender(inbox, visibility_seconds)
-        self._deleter = Deleter(inbox, self._holder.release, threads=DELETING_THREADS, metrics=self._metrics)
         # The queue's pause ends with its next answer, even an empty one; the bucket's only with an object stored.
         self._queue_pause = queue_pause or Backoff(LONGEST_PAUSE_SECONDS)
         self._bucket_pause = bucket_pause or Backoff(LONGEST_PAUSE_SECONDS)
+        deletes_pause = deletes_pause or Backoff(LONGEST_PAUSE_SECONDS)
+        renewals_pause = Backoff(LONGEST_PAUSE_SECONDS)
+        # While any of these fails, what is received is likely to come back.
+        self._pauses = (self._bucket_pause, deletes_pause, renewals_pause)
+        self._holder = VisibilityExtender(inbox, visibility_seconds, backoff=renewals_pause)
+        self._deleter = Deleter(
+            inbox, self._holder.release, threads=DELETING_THREADS, backoff=deletes_pause, metrics=self._metrics
+        )
+        self._probe = Probe(self._bucket_pause, self._holder, self._stopping)
+        self._stop_seconds = stop_seconds
 
     @property
     def in_work(self) -> int:
@@ -106,42 +122,73 @@ class Worker:
         for _ in self._pollers:
             self._helpers_wanted.release()
 
-    def run(self) -> None:
-        """Works until ``stop``; returns when all that was taken is dealt with."""
+    def run(self) -> bool:
+        """Works until ``stop``, and then until all that was taken is dealt with.
+
+        Returns False if that would take longer than there is time: what hangs is left behind, in threads, and what it
+        hangs with is handed back.
+        """
         self._holder.start()
         self._deleter.start()
         for thread in [*self._threads, *self._pollers]:
             thread.start()
-        for poller in self._pollers:
-            poller.join()
+        self._stopping.wait()
+        until = time.monotonic() + self._stop_seconds
+        drain_until = until - min(HAND_BACK_SECONDS, self._stop_seconds / 4)
+        ended = join(self._pollers, drain_until - time.monotonic())
         for _ in self._threads:
             self._begun.put(None)
-        for thread in self._threads:
-            thread.join()
-        self._deleter.close()
-        self._holder.close()
+        ended &= join(self._threads, drain_until - time.monotonic())
+        ended &= self._deleter.close(drain_until - time.monotonic())
+        left = self._holder.release_all()
+        ended &= self._holder.close(until - time.monotonic() if ended else 0.0)
+        if left:
+            self._hand_back(left, until)
+        return ended
+
+    def _hand_back(self, messages: list[Message], until: float) -> None:
+        """Makes messages that are in work visible to others, as many of them as can be ``until`` then.
+
+        Nothing is lost or doubled by one that is stored all the same: the other makes the same object.
+        """
+        _log.warning("there is no time left to finish what is in work", extra={"fields": {"messages": len(messages)}})
+        # A thread a call: the first may hang as well.
+        threads = [
+            threading.Thread(target=self._hide, args=(messages[begin : begin + BATCH_ENTRIES], 0), daemon=True)
+            for begin in range(0, len(messages), BATCH_ENTRIES)
+        ]
+        for thread in threads:
+            thread.start()
+        join(threads, until - time.monotonic())
 
     def _poll(self, pulse: Heartbeat) -> None:
         """Polls for ever."""
         while not self._stopping.is_set():
-            self._turn(pulse)
+            self._turn(pulse, helping=False)
 
     def _help(self, pulse: Heartbeat) -> None:
         """Polls while there is more in the queue than the others bring."""
         while not self._stopping.is_set():
             pulse.rest()
             self._helpers_wanted.acquire()
-            while not self._stopping.is_set() and self._turn(pulse):
+            while not self._stopping.is_set() and self._turn(pulse, helping=True):
                 pass
 
-    def _turn(self, pulse: Heartbeat) -> int:
+    def _turn(self, pulse: Heartbeat, *, helping: bool) -> int:
         """One poll at most. Returns how many messages it brought."""
         pulse.beat()
-        # While the bucket is away, each delivery only brings a message closer to the dead-letter queue.
-        pause = max(self._queue_pause.seconds, self._bucket_pause.seconds)
+        pause = max(self._queue_pause.seconds, *[pause.seconds for pause in self._pauses])
         if pause and self._stopping.wait(pause):
             return 0
-        room = self._room.take(BATCH_ENTRIES, first_seconds=1.0, rest_seconds=REST_SECONDS)
+        # Then each delivery only brings a message closer to the dead-letter queue, and one shows as much as ten.
+        failing = any(pause.failing for pause in self._pauses)
+        if failing and helping:
+            return 0
+        # What is stored and can't be deleted takes memory as well.
+        if self.in_work >= (1 if failing else 2 * self._room.limit + DELETING_THREADS * BATCH_ENTRIES):
+            self._stopping.wait(LOOK_AGAIN_SECONDS)
+            return 0
+        room = self._room.take(1 if failing else BATCH_ENTRIES, first_seconds=1.0, rest_seconds=REST_SECONDS)
         taken = 0
         try:
             if room == 0 or self._stopping.is_set():
@@ -172,9 +219,15 @@ class Worker:
 
     def _work_off(self) -> None:
         while (message := self._begun.get()) is not None:
-            self._work(message)
+            try:
+                while not self._work(message):
+                    pass
+            finally:
+                self._probe.end(message)
+                self._room.give()
 
-    def _work(self, message: Message) -> None:
+    def _work(self, message: Message) -> bool:
+        """Returns whether it is dealt with; if not, it is to be tried again at once."""
         try:
             began = time.perf_counter()
             key = keys.object_key(self._prefix, message)
@@ -200,12 +253,16 @@ class Worker:
             self._give_back(message, str(error), min(60, message.receive_count))
         except StoreFailed as error:
             self._bucket_pause.failed()
+            if self._probe.keep(message):
+                self._metrics.add("Failures")
+                fields = {"message_id": message.message_id, "reason": str(error)}
+                _log.error("the bucket is away, a message is tried again", extra={"fields": fields})
+                return False
             self._give_back(message, str(error), _retry_seconds(message.receive_count))
         except Exception:
             _log.exception("a message failed", extra={"fields": {"message_id": message.message_id}})
             self._give_back(message, "unexpected", _retry_seconds(message.receive_count))
-        finally:
-            self._room.give()
+        return True
 
     def _give_back(self, message: Message, reason: str, seconds: int) -> None:
         self._holder.release(message)
@@ -231,72 +288,12 @@ class Worker:
             _log.warning("a message could not be handed back", extra={"fields": fields})
 
 
-def run_worker(settings: WorkerSettings) -> int:
-    """Works until SIGTERM. Returns the exit code: 0 after a clean stop."""
-    lines = logs.configure(settings.log_level)
-    metrics = Metrics("worker", namespace=settings.metrics_namespace)
-    trace_calls(os.environ, "worker")
-    clients = Clients(settings.region)
-    polls = polls_at_once(settings.concurrency)
-    inbox = SqsInbox(
-        clients.client("sqs", connections=polls, read_timeout_seconds=settings.wait_seconds + 10, attempts=2),
-        clients.client("sqs", connections=DELETING_THREADS + 8),
-        settings.inbox_queue_url,
-        wait_seconds=settings.wait_seconds,
-        visibility_seconds=settings.visibility_timeout_seconds,
-    )
-    worker = Worker(
-        inbox,
-        S3Bucket(clients, settings.emails_bucket),
-        prefix=settings.emails_prefix,
-        concurrency=settings.concurrency,
-        visibility_seconds=settings.visibility_timeout_seconds,
-        metrics=metrics,
-    )
-    protector = Protector(settings.agent_url, Protection(), lambda: worker.in_work) if settings.agent_url else None
-    _stop_on_signals(worker)
-    liveness = LivenessServer(settings.port, *worker.pulses)
-    liveness.start()
-    if protector:
-        protector.start()
-    # What is loaded now stays; without this, every full collection walks the whole AWS SDK.
-    gc.collect()
-    gc.freeze()
-    _log.info("starting", extra={"fields": {"concurrency": settings.concurrency, "port": settings.port}})
-    reporter = logs.MetricsReporter(metrics, lines, settings.metrics_seconds)
-    worker.run()
-    reporter.close()
-    if protector:
-        protector.close()
-    liveness.close()
-    _log.info("stopped")
-    return 0
-
-
 def polls_at_once(concurrency: int) -> int:
     """How many polls, of ten messages each, there are at most at a time.
 
     A poll takes less time than its messages' puts, so a few keep many messages in work; each may bring 10 MiB.
     """
     return max(1, min(8, concurrency // BATCH_ENTRIES))
-
-
-def _stop_on_signals(worker: Worker) -> None:
-    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        # A handler runs between any two steps of the main thread, which may hold the very lock that stop() takes;
-        # this call is one that Python lets a handler make.
-        signals.put(number)
-
-    def wait() -> None:
-        while True:
-            signals.get()
-            worker.stop()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    threading.Thread(target=wait, name="signals", daemon=True).start()
 
 
 def _retry_seconds(receive_count: int) -> int:

@@ -158,7 +158,7 @@ def test_without_an_exporter_nothing_is_wrapped_and_nothing_imported(env: dict[s
     code = """
 import os, sys
 from service.api.run import run_api
-from service.worker.worker import run_worker
+from service.worker.run import run_worker
 from service.telemetry.tracing import trace, trace_calls
 app = object()
 assert trace(app, os.environ) is app

@@ -47,6 +47,17 @@ def test_a_success_ends_it() -> None:
     assert pause.seconds == 1
 
 
+def test_it_is_failing_from_a_failure_to_the_next_success() -> None:
+    clock = Clock()
+    pause = make(clock)
+    assert not pause.failing
+    pause.failed()
+    clock.now += 100
+    assert pause.seconds == 0 and pause.failing
+    pause.worked()
+    assert not pause.failing
+
+
 def test_the_jitter_stays_within_half_of_it() -> None:
     pause = Backoff(30)
     pause.failed()

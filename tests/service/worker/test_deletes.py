@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.aws.queues import Failed, Message, Outgoing
+from service.aws.queues import Failed, Message, Outgoing, QueueAway
+from service.worker.backoff import Backoff
 from service.worker.deletes import Deleter
 from service.worker.heartbeat import SILENCE_SECONDS
 from tests.service.harness import LIVENESS_SECONDS, wait_until
@@ -183,3 +184,60 @@ def test_a_thread_that_dies_lets_its_pulse_go_silent() -> None:
     deleter.close()
     now[0] += SILENCE_SECONDS
     assert [pulse.fresh for pulse in deleter.pulses] == [False]
+
+
+def test_while_the_queue_takes_no_delete_it_is_tried_ever_more_slowly_and_not_given_up() -> None:
+    queue = MemoryQueue()
+    messages = received(queue, 1)
+    calls: list[bool] = []
+    original = queue.delete
+    backoff = Backoff(0.002, shortest_seconds=0.001)
+
+    class Away(MemoryQueue):
+        def delete(self, messages: Sequence[Message]) -> list[Failed]:
+            calls.append(backoff.failing)
+            if len(calls) <= 10:
+                raise QueueAway("Away")
+            return original(messages)
+
+    done: list[Message] = []
+    deleter = Deleter(Away(), done.append, threads=1, attempts=2, backoff=backoff)
+    deleter.start()
+    deleter.add(messages[0])
+    wait_until(lambda: done == messages)
+    assert len(queue) == 0
+    assert calls == [False, *[True] * 10]
+    assert not backoff.failing
+    deleter.close()
+
+
+def test_deletes_of_which_each_fails_are_a_sign_and_a_single_one_is_none() -> None:
+    queue = MemoryQueue()
+    messages = received(queue, 2)
+    backoff = Backoff(30)
+    queue.keep = lambda message: message.message_id == messages[0].message_id
+    deleter = Deleter(queue, lambda _: None, threads=1, attempts=1, linger_seconds=1, backoff=backoff)
+    for message in messages:
+        deleter.add(message)
+    deleter.start()
+    wait_until(lambda: len(queue.deleted) == 1)
+    deleter.add(messages[0])
+    assert deleter.close()
+    assert backoff.failing
+
+
+def test_closing_waits_no_longer_than_it_is_told() -> None:
+    queue = MemoryQueue()
+    go_on = threading.Event()
+
+    class Hanging(MemoryQueue):
+        def delete(self, messages: Sequence[Message]) -> list[Failed]:
+            assert go_on.wait(LIVENESS_SECONDS)
+            return []
+
+    deleter = Deleter(Hanging(), lambda _: None, threads=2)
+    deleter.start()
+    deleter.add(received(queue, 1)[0])
+    assert not deleter.close(0.01)
+    go_on.set()
+    assert deleter.close(LIVENESS_SECONDS)

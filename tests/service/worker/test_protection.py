@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from service.worker.protection import Protection, Protector
-from tests.service.harness import wait_until
+from tests.service.harness import LIVENESS_SECONDS, wait_until
+from tests.service.serving import serving
 
 
 def played(protection: Protection, busy: list[bool], *, granted: bool = True) -> list[tuple[int, bool]]:
@@ -164,3 +165,24 @@ def test_the_thread_asks_by_itself_and_survives_what_goes_wrong(agent: Agent) ->
     protector.start()
     wait_until(lambda: len(agent.asked) == 1)
     protector.close()
+
+
+def test_an_answer_under_way_is_not_waited_for_when_it_closes() -> None:
+    asked, released = threading.Event(), threading.Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            asked.set()
+            released.wait(LIVENESS_SECONDS)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with serving(Slow) as url:
+        protector = Protector(url, Protection(busy_seconds=0), lambda: 1, tick_seconds=0.001)
+        protector.start()
+        assert asked.wait(LIVENESS_SECONDS)
+        protector.close(0.01)
+        assert not released.is_set()
+        released.set()
+        protector.close(LIVENESS_SECONDS)

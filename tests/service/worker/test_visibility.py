@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from service.aws.queues import Failed, Message, Outgoing
+from service.worker.backoff import Backoff
 from service.worker.heartbeat import SILENCE_SECONDS
 from service.worker.visibility import VisibilityExtender
 from tests.service.harness import LIVENESS_SECONDS, wait_until
@@ -176,3 +177,38 @@ def test_a_renewal_that_hangs_lets_the_pulse_go_silent(queue: MemoryQueue, clock
     go_on.set()
     wait_until(lambda: holder.pulse.fresh)
     holder.close()
+
+
+def test_it_is_known_while_there_is_what_can_not_be_renewed(queue: MemoryQueue, clock: Clock) -> None:
+    (message,) = receive(queue, 1)
+    backoff = Backoff(30, clock=clock)
+    holder = VisibilityExtender(queue, 30, backoff=backoff, clock=clock)
+    holder.hold(message)
+    clock.now += 10
+    queue.away = True
+    holder.renew()
+    assert backoff.failing
+    holder.release(message)
+    holder.renew()
+    assert not backoff.failing, "no more of it is to be renewed"
+
+
+def test_what_is_handed_back_while_another_batch_is_renewed_is_not_hidden_again(
+    queue: MemoryQueue, clock: Clock
+) -> None:
+    messages = receive(queue, 25)
+    released: list[Message] = []
+
+    class Slow(MemoryQueue):
+        def hide(self, messages: Sequence[Message], seconds: int) -> list[Failed]:
+            released.extend(holder.release_all())
+            return queue.hide(messages, seconds)
+
+    holder = VisibilityExtender(Slow(), 30, clock=clock)
+    for message in messages:
+        holder.hold(message)
+    clock.now += 10
+    holder.renew()
+    assert sorted(message.message_id for message in released) == sorted(message.message_id for message in messages)
+    assert len(queue.hidden) == 10
+    assert len(holder) == 0

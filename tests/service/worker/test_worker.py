@@ -17,6 +17,7 @@ from service.aws.bucket import StoreFailed
 from service.aws.queues import Failed, Message, Outgoing, QueueAway
 from service.telemetry.metrics import Metrics
 from service.worker import worker as worker_module
+from service.worker.backoff import Backoff
 from service.worker.worker import Worker
 from tests.service.conftest import Aws
 from tests.service.harness import LIVENESS_SECONDS, Process, started, wait_until
@@ -96,13 +97,75 @@ def test_an_object_that_can_not_be_stored_is_tried_again_later() -> None:
         raise StoreFailed("SlowDown")
 
     bucket.fail = fail
-    fill(queue, 1)
+    fill(queue, 2)
     with working(queue, bucket):
         wait_until(lambda: len(queue.hidden) > 0)
-    assert len(queue) == 1
+        (later,) = queue.hidden
+        # One is handed back for later, and the other one kept to see whether the bucket is back.
+        wait_until(lambda: len(bucket.puts) >= 4)
+        assert queue.hidden == [later]
+    assert len(queue) == 2
     assert bucket.objects == {}
-    assert 15 <= queue.hidden[0][1] <= 30
-    assert len(bucket.puts) == 1
+    assert 15 <= later[1] <= 30
+    assert sum(later[0] in key for key in bucket.puts) == 1
+
+
+def test_the_message_that_is_kept_is_stored_as_soon_as_the_bucket_is_back_and_more_are_taken() -> None:
+    queue, bucket = MemoryQueue(), MemoryBucket()
+
+    def fail(_: str) -> None:
+        if len(bucket.puts) < 3:
+            raise StoreFailed("SlowDown")
+
+    bucket.fail = fail
+    fill(queue, 1)
+    with working(queue, bucket, bucket_pause=Backoff(0.01, shortest_seconds=0.001)):
+        wait_until(lambda: len(queue) == 0)
+        fill(queue, 30)
+        wait_until(lambda: len(queue) == 0)
+    assert len(bucket.puts) == 33
+    assert queue.hidden == [], "none was handed back, so none was delivered twice"
+
+
+def test_a_message_that_is_kept_is_handed_back_when_the_worker_stops() -> None:
+    queue, bucket = MemoryQueue(), MemoryBucket()
+
+    def fail(_: str) -> None:
+        raise StoreFailed("SlowDown")
+
+    bucket.fail = fail
+    fill(queue, 1)
+    with working(queue, bucket, bucket_pause=Backoff(30, shortest_seconds=30)):
+        wait_until(lambda: len(bucket.puts) == 1)
+    assert [15 <= seconds <= 30 for _, seconds in queue.hidden] == [True]
+    assert len(queue) == 1
+
+
+def test_what_is_stored_and_can_not_be_deleted_is_no_reason_to_take_ever_more() -> None:
+    queue, bucket, go_on = MemoryQueue(), MemoryBucket(), threading.Event()
+    delete = queue.delete
+
+    class Hanging(MemoryQueue):
+        def delete(self, messages: Sequence[Message]) -> list[Failed]:
+            assert go_on.wait(LIVENESS_SECONDS)
+            return delete(messages)
+
+        receive = staticmethod(queue.receive)
+        hide = staticmethod(queue.hide)
+
+    fill(queue, 200)
+    with working(Hanging(), bucket, concurrency=10) as worker:
+        most = 2 * 10 + 10 * worker_module.DELETING_THREADS
+        wait_until(lambda: worker.in_work >= most)
+        polls = worker.pulses[0]
+        for _ in range(3):  # turns of the poll loop
+            polls.rest()
+            wait_until(lambda: polls.age_seconds >= 0)
+        # A poll under way may have brought ten more.
+        assert most <= worker.in_work <= most + 10
+        go_on.set()
+        wait_until(lambda: len(queue) == 0)
+    assert len(bucket.objects) == 200
 
 
 def test_no_further_message_is_taken_for_a_moment_after_a_failure() -> None:
@@ -117,7 +180,7 @@ def test_no_further_message_is_taken_for_a_moment_after_a_failure() -> None:
         raise StoreFailed("SlowDown")
 
     queue, bucket = Counting(), MemoryBucket(fail=fail)
-    fill(queue, 1)
+    fill(queue, 2)
     with working(queue, bucket):
         wait_until(lambda: len(queue.hidden) > 0)
         before = len(polls)

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from service.aws.bucket import StoreFailed
-from service.aws.queues import Outgoing
+from service.aws.queues import Failed, Message, Outgoing, QueueAway
 from service.worker.backoff import Backoff
 from service.worker.worker import Worker
-from tests.service.fake_aws import Cut, FakeAws
+from tests.service.fake_aws import Cut, FakeAws, TurnableClock
 from tests.service.harness import LIVENESS_SECONDS, started, wait_until
 from tests.service.memory import MemoryBucket, MemoryQueue
 
@@ -120,8 +120,8 @@ class Scaled:
 @contextlib.contextmanager
 def working(queue: MemoryQueue, bucket: MemoryBucket, **options: Any) -> Iterator[Worker]:
     """A worker whose pauses pass sixty times as fast, like everything else on the queue's clock."""
-    queue_pause, bucket_pause = (Backoff(0.5, shortest_seconds=1 / 60) for _ in range(2))
-    worker = Worker(queue, bucket, queue_pause=queue_pause, bucket_pause=bucket_pause, **options)
+    pauses = {name: Backoff(0.5, shortest_seconds=1 / 60) for name in ("queue_pause", "bucket_pause", "deletes_pause")}
+    worker = Worker(queue, bucket, **{**pauses, **options})
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
@@ -150,6 +150,50 @@ def test_s3_refusing_for_a_minute_costs_no_message_its_life() -> None:
     assert refused
     assert len(bucket.objects) == 300
     assert queue.dead == [], "no message was brought to the dead-letter queue by an outage of the bucket"
+
+
+@pytest.mark.parametrize("messages", [1, 3, 40])
+@pytest.mark.parametrize("fails", ["puts", "puts and visibility", "deletes"])
+def test_an_outage_longer_than_all_deliveries_brings_no_good_message_to_the_dead_letter_queue(
+    messages: int, fails: str
+) -> None:
+    """Messages are received all the while, as over connections that are kept when names can't be resolved any more."""
+    clock = TurnableClock()
+    tried, away = 0, True
+
+    class HalfAway(MemoryQueue):
+        def hide(self, messages: Sequence[Message], seconds: int) -> list[Failed]:
+            if away and "visibility" in fails:
+                raise QueueAway("EndpointConnectionError")
+            return super().hide(messages, seconds)
+
+        def delete(self, messages: Sequence[Message]) -> list[Failed]:
+            nonlocal tried
+            if away and "deletes" in fails:
+                tried += 1
+                raise QueueAway("EndpointConnectionError")
+            return super().delete(messages)
+
+    def fail(_: str) -> None:
+        nonlocal tried
+        if away and "puts" in fails:
+            tried += 1
+            raise StoreFailed("error sending request")
+
+    queue, bucket = HalfAway(visibility_seconds=10, most_receives=5, clock=clock), MemoryBucket(fail=fail)
+    for number in range(messages):
+        queue.send([Outgoing(f'{{"n":{number}}}')])
+    pauses = {name: Backoff(0.02, shortest_seconds=0.01) for name in ("bucket_pause", "deletes_pause")}
+    with working(queue, bucket, concurrency=20, visibility_seconds=10, **pauses):
+        wait_until(lambda: tried >= 1)
+        for _ in range(20):  # four times as long as five deliveries take
+            before = tried
+            wait_until(lambda seen=before: tried > seen)  # type: ignore[misc]
+            clock.turn(10)
+        away = False
+        wait_until(lambda: clock.turn(1) or len(queue) == 0)  # type: ignore[func-returns-value]
+    assert queue.dead == []
+    assert len(bucket.objects) == messages
 
 
 def test_a_poisoned_message_among_a_thousand_ends_in_the_dead_letter_queue_and_the_rest_is_done() -> None:
