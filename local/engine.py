@@ -16,11 +16,13 @@ from typing import Any
 import pulumi.automation as automation
 import yaml
 
+from local.engine_stack import EngineStack
 from local.paths import PROJECT_ROOT, LocalPaths
-from local.providers import passed_through
+from local.providers import passed_through, plugin_process
 from local.providers.aws.real import CLOUD_ENDPOINT_VARIABLE
 from local.providers.installed import installed_packages
 from local.providers.passed_through import PassedThrough
+from local.providers.serve import ProviderServer
 from local.stack_file import StackFile, StackFileError, is_encrypted
 from local.transcript import Transcript
 
@@ -66,12 +68,13 @@ class Engine:
         `refresh` reads first what there really is; `plan` is a file that `preview` has saved, and nothing else is done than
         what it says.
         """
-        with _failures("the deployment", shown=True):
-            result = self._stack(stack).up(
+        with _failures("the deployment", shown=True), self._stack(stack) as opened:
+            result = opened.up(
                 refresh=refresh or None,
                 plan=str(plan) if plan else None,
                 on_output=self._line(most=_MOST_RESOURCES),
                 on_error=self._line(),
+                on_event=opened.note,
                 suppress_progress=True,
                 color="never",
             )
@@ -85,8 +88,8 @@ class Engine:
         `refresh` reads first what there really is; `save_plan` is a file to write the plan to, for `up`. What the stand-ins
         passed through is told after the plan.
         """
-        with _failures("the plan", shown=not quiet):
-            result = self._stack(stack, preview=True).preview(
+        with _failures("the plan", shown=not quiet), self._stack(stack, preview=True) as opened:
+            result = opened.preview(
                 refresh=refresh or None,
                 plan=str(save_plan) if save_plan else None,
                 on_output=self._line(quiet),
@@ -112,16 +115,17 @@ class Engine:
                     {"op": str(getattr(step.op, "value", step.op)), "type": step.type, "name": name, "inputs": inputs}
                 )
 
-        with _failures("the plan", shown=False):
-            self._stack(stack, preview=True).preview(on_event=note, suppress_progress=True, color="never")
+        with _failures("the plan", shown=False), self._stack(stack, preview=True) as opened:
+            opened.preview(on_event=note, suppress_progress=True, color="never")
         return steps
 
     def refresh(self, stack: str = LOCAL_STACK) -> Mapping[str, int]:
         """Makes the state agree with what there really is. Returns how many resources were found changed, …"""
-        with _failures("the refresh", shown=True):
-            result = self._stack(stack).refresh(
+        with _failures("the refresh", shown=True), self._stack(stack) as opened:
+            result = opened.refresh(
                 on_output=self._line(most=_MOST_RESOURCES),
                 on_error=self._line(),
+                on_event=opened.note,
                 suppress_progress=True,
                 color="never",
             )
@@ -129,24 +133,22 @@ class Engine:
 
     def destroy(self, stack: str = LOCAL_STACK) -> None:
         """Deletes everything that the stack has deployed; the stack itself stays, empty."""
-        with _failures("the deletion", shown=True):
-            self._stack(stack).destroy(
-                on_output=self._line(), on_error=self._line(), suppress_progress=True, color="never"
-            )
+        with _failures("the deletion", shown=True), self._stack(stack) as opened:
+            opened.destroy(on_output=self._line(), on_error=self._line(), suppress_progress=True, color="never")
 
     def deployment(self, stack: str = LOCAL_STACK) -> dict[str, Any]:
         """The stack's state with its secrets opened: `resources`, `pending_operations`, … Empty for a new stack."""
         if not self._state_file(stack).exists():
             return {}
-        with _failures("reading the state", shown=False):
+        with _failures("reading the state", shown=False), self._stack(stack) as opened:
             # stack export in the automation API opens secrets as well.
-            exported = self._stack(stack).export_stack()
+            exported = opened.export_stack()
         return dict(exported.deployment or {})
 
     def replace_deployment(self, deployment: Mapping[str, Any], stack: str = LOCAL_STACK) -> None:
         """Writes the stack's state."""
-        with _failures("writing the state", shown=False):
-            self._stack(stack).import_stack(automation.Deployment(version=3, deployment=dict(deployment)))
+        with _failures("writing the state", shown=False), self._stack(stack) as opened:
+            opened.import_stack(automation.Deployment(version=3, deployment=dict(deployment)))
 
     def config_value(self, stack: str, key: str) -> Any:
         """A value of the stack's configuration as it is written; None when it isn't. Raises `EngineFailed`."""
@@ -164,37 +166,30 @@ class Engine:
     def _passed_through(self) -> PassedThrough:
         return PassedThrough(self.paths.workspace / "passed-through")
 
-    def _stack(self, name: str, *, preview: bool = False) -> automation.Stack:
+    @contextmanager
+    def _stack(self, name: str, *, preview: bool = False) -> Iterator[EngineStack]:
+        """The stack with this engine's configuration, and the providers for what is done with it."""
         workspace = self._workspace(name)
-        options = automation.LocalWorkspaceOptions(
-            work_dir=str(workspace),
-            program=self._program,
-            pulumi_home=str(self._home),
-            env_vars=self._environment(preview),
-            pulumi_command=self._command(),
-        )
-        stack = automation.create_or_select_stack(
-            name, project_name=self._project()["name"], program=self._program, opts=options
-        )
-        secret = {key: value for key, value in self._config(name).items() if isinstance(value, Secret)}
-        if secret:
-            stack.set_all_config(
-                {key: automation.ConfigValue(str(value), secret=True) for key, value in secret.items()}
+        with ProviderServer(self._provider_settings(preview)) as providers:
+            stack = EngineStack(
+                name,
+                exists=self._state_file(name).exists(),
+                executable=self.executable,
+                workspace=workspace,
+                home=self._home,
+                program=self._program,
+                environment=self._environment() | providers.environment,
             )
-        return stack
+            secret = {key: value for key, value in self._config(name).items() if isinstance(value, Secret)}
+            if secret:
+                stack.set_all_config(
+                    {key: automation.ConfigValue(str(value), secret=True) for key, value in secret.items()}
+                )
+            yield stack
 
     def _program(self) -> None:
         """Runs `__main__.py` as the Python language host would: as the main module."""
         runpy.run_path(str(self.root / "__main__.py"), run_name="__main__")
-
-    def _command(self) -> automation.PulumiCommand:
-        # It is looked for on this process's PATH, and asked for its version, before a workspace's environment counts.
-        folder = str(self.executable.parent)
-        if folder not in os.environ.get("PATH", "").split(os.pathsep):
-            os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"
-        command = automation.PulumiCommand()
-        command.command = str(self.executable)
-        return command
 
     def _project(self) -> dict[str, Any]:
         loaded: dict[str, Any] = yaml.safe_load((self.root / "Pulumi.yaml").read_text())
@@ -241,8 +236,21 @@ class Engine:
         except StackFileError as error:
             raise EngineFailed(str(error)) from error
 
-    def _environment(self, preview: bool) -> dict[str, str]:
-        environment = {
+    def _provider_settings(self, preview: bool) -> dict[str, str | None]:
+        """The variables by which the stand-ins know where they are."""
+        if preview:
+            # Of a preview that was killed.
+            self._passed_through.take()
+        return {
+            "LOCAL_DIR": str(self.paths.folder),
+            CLOUD_ENDPOINT_VARIABLE: self.cloud_endpoint,
+            passed_through.VARIABLE: str(self._passed_through.file) if preview else None,
+        }
+
+    def _environment(self) -> dict[str, str]:
+        self.paths.state.mkdir(parents=True, exist_ok=True)
+        self._install_plugins()
+        return {
             # Beside each file the store of files (gocloud.dev/blob/fileblob, attrs.go) would write another in place: an
             # engine that is killed meanwhile leaves it empty, and no command could read the state any more.
             "PULUMI_BACKEND_URL": f"file://{self.paths.state}?metadata=skip",
@@ -251,17 +259,7 @@ class Engine:
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             # Stands for the flag that isn't given (pulumi/pulumi, pkg/cmd/pulumi/env.go).
             "PULUMI_OPTION_REFRESH": str(self.refreshes).lower(),
-            "LOCAL_DIR": str(self.paths.folder),
         }
-        self.paths.state.mkdir(parents=True, exist_ok=True)
-        self._install_plugins()
-        if self.cloud_endpoint is not None:
-            environment[CLOUD_ENDPOINT_VARIABLE] = self.cloud_endpoint
-        if preview:
-            # Of a preview that was killed.
-            self._passed_through.take()
-            environment[passed_through.VARIABLE] = str(self._passed_through.file)
-        return environment
 
     def _passphrase(self) -> str:
         """The local state's secrets are encrypted with a passphrase of this checkout."""
@@ -280,7 +278,7 @@ class Engine:
             folder = self._home / "plugins" / f"resource-{package.name}-v{package.version}"
             script = folder / f"pulumi-resource-{package.name}"
             text = (
-                f'#!/bin/sh\nPYTHONPATH="{PROJECT_ROOT}" exec "{sys.executable}" -m local.providers '
+                f'#!/bin/sh\nexec "{sys.executable}" -I -S "{plugin_process.__file__}" '
                 f'{package.name} {package.version} "$@"\n'
             )
             if not script.exists() or script.read_text() != text:

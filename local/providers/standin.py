@@ -79,7 +79,8 @@ class StandIn(Provider):
         return CheckResponse(request.new_inputs)
 
     async def diff_config(self, request: DiffRequest) -> DiffResponse:
-        return DiffResponse(changes=False)
+        # The SDK would send the boolean as a number that is none, which protobuf warns of.
+        return DiffResponse()
 
     async def configure(self, request: ConfigureRequest) -> ConfigureResponse:
         self.configured(to_plain(request.args))

@@ -194,7 +194,7 @@ def processes_that_name(folder: str) -> list[str]:
             environment = (process / "environ").read_bytes().decode(errors="replace")
         except OSError:
             continue
-        if "local.providers." in line and f"LOCAL_DIR={folder}" in environment:
+        if "providers/plugin_process.py" in line and f"LOCAL_DIR={folder}" in environment:
             found.append(line)
     return found
 

@@ -39,11 +39,10 @@ def test_another_umask_changes_nothing_and_a_kept_plan_is_carried_out(
     place, deployed = deployed_place
     plan = tmp_path / "plan.json"
     said: list[str] = []
-    with engine_turn(place.paths, print):
-        # What `pulumi preview --save-plan` and `pulumi up --plan` do.
-        stack = place.engine._stack("local")
+    # What `pulumi preview --save-plan` and `pulumi up --plan` do.
+    with engine_turn(place.paths, print), place.engine._stack("local") as stack:
         planned = stack.preview(plan=str(plan), on_output=said.append, on_error=said.append)
-        done = stack.up(plan=str(plan), on_output=said.append, on_error=said.append)
+        done = stack.up(plan=str(plan), on_output=said.append, on_error=said.append, on_event=stack.note)
     assert dict(planned.change_summary) == done.summary.resource_changes == {"same": deployed.changes["create"]}
 
     image = next(value for urn, value in json.loads(plan.read_text())["resourcePlans"].items() if "docker:" in urn)

@@ -62,8 +62,8 @@ def test_a_service_that_is_replaced_is_planned_without_being_asked_for(deployed_
     place, _ = deployed_place
     said: list[str] = []
     urn = urn_of(place, SERVICE, "worker")
-    stack = place.engine._stack("local", preview=True)
-    result = stack.preview(replace=[urn], on_output=said.append, color="never")
+    with place.engine._stack("local", preview=True) as stack:
+        result = stack.preview(replace=[urn], on_output=said.append, color="never")
     text = "\n".join(said)
     assert result.change_summary["replace"] >= 1
     assert "warning" not in text
@@ -71,6 +71,8 @@ def test_a_service_that_is_replaced_is_planned_without_being_asked_for(deployed_
 
 def test_an_update_of_other_things_alone_does_not_judge_what_it_leaves(deployed_place: Any) -> None:
     place, _ = deployed_place
-    stack = quiet(place, [], workerCpu=512)._stack("local")
-    result = stack.up(target=[urn_of(place, "aws:s3/bucket:Bucket", "emails")], color="never")
+    emails = urn_of(place, "aws:s3/bucket:Bucket", "emails")
+    with quiet(place, [], workerCpu=512)._stack("local") as stack:
+        result = stack.up(target=[emails], on_event=stack.note, color="never")
+    assert result.summary.resource_changes["same"] > 0
     assert touched(result.summary.resource_changes) == {}
