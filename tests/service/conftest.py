@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
 from blockbuster import blockbuster_ctx
 from boto3.session import Session
@@ -70,7 +72,15 @@ def no_blocking_call_on_a_loop() -> Iterator[None]:
         yield
 
 
-@dataclass
+@pytest.fixture(scope="session", autouse=True)
+def aws_models_are_read_once() -> Iterator[None]:
+    """Each session of botocore reads megabytes of JSON again, which takes most of the time of making a client."""
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        yield
+
+
+@dataclass(frozen=True)
 class Aws:
     """An AWS on this machine."""
 
@@ -85,6 +95,7 @@ class Aws:
             "AWS_SECRET_ACCESS_KEY": "test",
         }
 
+    @functools.cache  # noqa: B019  there is one of these
     def client(self, service: str) -> Any:
         session = Session("test", "test", region_name="us-east-1")
         return session.client(service, endpoint_url=self.url)
