@@ -5,7 +5,6 @@ import http.server
 import ipaddress
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from service.aws.curl_transport import CurlTransport
-from tests.service.harness import free_port
+from tests.service.harness import LIVENESS_SECONDS, free_port
 
 
 class Server:
@@ -35,6 +34,7 @@ class Server:
         self.behaviour = "answer"
         self.requests: list[tuple[dict[str, str], bytes]] = []
         self.connections: set[Any] = set()
+        self.closing = threading.Event()
         server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -45,7 +45,7 @@ class Server:
                 server.connections.add(self.client_address)
                 server.requests.append(({name.lower(): value for name, value in self.headers.items()}, body))
                 if server.behaviour == "silence":
-                    time.sleep(2)
+                    server.closing.wait(LIVENESS_SECONDS)
                 if server.behaviour in ("silence", "close"):
                     self.close_connection = True
                     return
@@ -72,6 +72,7 @@ class Server:
         self._thread.start()
 
     def close(self) -> None:
+        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -111,7 +112,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def wire(**seconds: float) -> CurlTransport:
-    return CurlTransport(**{"connect_timeout_seconds": 0.5, "read_timeout_seconds": 0.5, **seconds})
+    patient = {"connect_timeout_seconds": LIVENESS_SECONDS, "read_timeout_seconds": LIVENESS_SECONDS}
+    return CurlTransport(**{**patient, **seconds})
 
 
 def request(url: str, body: str | bytes | None = "body") -> AWSPreparedRequest:
@@ -169,7 +171,7 @@ def test_an_answer_that_is_cut_off_is_none(server: Server) -> None:
 def test_an_answer_that_does_not_come_is_a_timeout(server: Server) -> None:
     server.behaviour = "silence"
     with pytest.raises(ReadTimeoutError):
-        wire()(request(server.url))
+        wire(connect_timeout_seconds=1, read_timeout_seconds=0.1)(request(server.url))
 
 
 def test_a_server_that_is_not_there_is_an_endpoint_that_can_not_be_reached() -> None:
@@ -180,7 +182,7 @@ def test_a_server_that_is_not_there_is_an_endpoint_that_can_not_be_reached() -> 
 def test_a_server_that_does_not_take_the_connection_is_a_timeout_of_connecting() -> None:
     # An address for documentation (RFC 5737): what is sent there goes nowhere, or is refused on the way.
     with pytest.raises((ConnectTimeoutError, EndpointConnectionError)):
-        wire()(request("http://192.0.2.1:81/"))
+        wire(connect_timeout_seconds=0.5)(request("http://192.0.2.1:81/"))
 
 
 def test_a_server_must_be_who_it_says(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,11 +190,11 @@ def test_a_server_must_be_who_it_says(certificate: Path, monkeypatch: pytest.Mon
     try:
         monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
         with pytest.raises(SSLError):
-            wire(connect_timeout_seconds=5)(request(secure.url))
+            wire()(request(secure.url))
         assert secure.requests == [], "nothing was sent to a stranger"
         monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
-        assert wire(connect_timeout_seconds=5)(request(secure.url)).status_code == 201
+        assert wire()(request(secure.url)).status_code == 201
         with pytest.raises(SSLError):
-            wire(connect_timeout_seconds=5)(request(secure.url.replace("127.0.0.1", "localhost")))
+            wire()(request(secure.url.replace("127.0.0.1", "localhost")))
     finally:
         secure.close()
