@@ -13,7 +13,7 @@ from service.http.errors import Unavailable
 from service.ingest.batching import Batcher
 from service.telemetry.metrics import Metrics
 from service.thread_pool import ThreadPool
-from tests.service.harness import wait_until
+from tests.service.harness import LIVENESS_SECONDS, wait_until
 from tests.service.memory import MemoryQueue
 
 
@@ -92,7 +92,7 @@ class Held:
 
     def send(self, messages: Sequence[Outgoing]) -> list[Accepted | Refused]:
         self.calls += 1
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(LIVENESS_SECONDS)
         return [Accepted(message.body) for message in messages]
 
 
@@ -103,7 +103,7 @@ def test_a_full_buffer_refuses_at_once_and_empties_again(threads: ThreadPool, ro
     async def main() -> None:
         sender = Batcher(queue, threads, linger_seconds=0.001, calls=2, **room)
         waiting = [asyncio.create_task(sender.send(Outgoing(f"{n:02}"))) for n in range(30)]
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(wait_until, lambda: queue.calls == 2)
         with pytest.raises(Unavailable):
             await sender.send(Outgoing("xx"))
         assert queue.calls == 2
@@ -120,7 +120,7 @@ def test_a_caller_that_gives_up_harms_no_other(threads: ThreadPool) -> None:
     async def main() -> None:
         sender = Batcher(queue, threads, linger_seconds=0.001)
         gone, stays = (asyncio.create_task(sender.send(Outgoing(body))) for body in ("gone", "stays"))
-        await asyncio.sleep(0.02)
+        await asyncio.to_thread(wait_until, lambda: queue.calls == 1)
         gone.cancel()
         queue.go_on.set()
         assert await stays == "stays"
@@ -147,8 +147,8 @@ def test_a_message_on_an_idle_service_goes_out_at_once(threads: ThreadPool) -> N
 
     async def main() -> None:
         sender = Batcher(queue, threads, linger_seconds=3600)
-        await asyncio.wait_for(sender.send(Outgoing("{}")), 10)
-        await asyncio.gather(*(asyncio.wait_for(sender.send(Outgoing("{}")), 10) for _ in range(3)))
+        await asyncio.wait_for(sender.send(Outgoing("{}")), LIVENESS_SECONDS)
+        await asyncio.gather(*(asyncio.wait_for(sender.send(Outgoing("{}")), LIVENESS_SECONDS) for _ in range(3)))
 
     asyncio.run(main())
     assert [len(batch) for batch in queue.sent_batches] == [1, 3], "and takes along what came in the same moment"
@@ -160,17 +160,17 @@ def test_while_a_call_is_under_way_messages_wait_for_company(threads: ThreadPool
     async def main() -> None:
         sender = Batcher(queue, threads, linger_seconds=3600, calls=4)
         waiting = [asyncio.create_task(sender.send(Outgoing("0")))]
-        await asyncio.sleep(0.02)
+        await asyncio.to_thread(wait_until, lambda: queue.calls == 1)
         waiting += [asyncio.create_task(sender.send(Outgoing(str(n)))) for n in range(1, 6)]
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # less only makes the test milder
         assert queue.calls == 1
         waiting += [asyncio.create_task(sender.send(Outgoing(str(n)))) for n in range(6, 11)]
         await asyncio.to_thread(wait_until, lambda: queue.calls == 2)
         waiting.append(asyncio.create_task(sender.send(Outgoing("11"))))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # less only makes the test milder
         assert queue.calls == 2, "the eleventh waits"
         queue.go_on.set()
-        assert await asyncio.wait_for(asyncio.gather(*waiting), 10) == [str(n) for n in range(12)]
+        assert await asyncio.wait_for(asyncio.gather(*waiting), LIVENESS_SECONDS) == [str(n) for n in range(12)]
         assert queue.calls == 3, "until nothing is under way any more"
 
     asyncio.run(main())
