@@ -22,6 +22,7 @@ from service.http.errors import Invalid, Problem, TooLarge, Unavailable
 from service.ingest.batching import Batcher
 from service.thread_pool import ThreadPool
 from tests.service.fake_sqs import FakeSqs, Fate
+from tests.service.harness import LIVENESS_SECONDS
 
 CALLS = 8
 
@@ -40,7 +41,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def outbox(
-    sqs: FakeSqs, monkeypatch: pytest.MonkeyPatch, *, attempts: int = 1, timeout_seconds: float = 2
+    sqs: FakeSqs, monkeypatch: pytest.MonkeyPatch, *, attempts: int = 1, timeout_seconds: float = LIVENESS_SECONDS
 ) -> SqsOutbox:
     monkeypatch.setenv("AWS_ENDPOINT_URL", sqs.url)
     client = Clients("us-east-1").client(
@@ -84,7 +85,8 @@ def test_nothing_accepted_is_lost_among_10_000_messages_with_faults_in_one_call_
     dice = random.Random(4)
     fates: list[Fate] = ["throttled", "internal", "timeout", "dropped", "lost", "cut"]
     # One of each in turn, among twenty times as many calls.
-    dealt: list[Fate] = [fate for one in fates for fate in (one, *[""] * 19)]
+    well: list[Fate] = [""] * 19
+    dealt = [fate for one in fates for fate in (one, *well)]
     seen: Counter[str] = Counter()
     calls = itertools.count()
 
@@ -98,7 +100,8 @@ def test_nothing_accepted_is_lost_among_10_000_messages_with_faults_in_one_call_
 
     bodies = [f'{{"n":{n}}}' for n in range(messages)]
     with FakeSqs(fate=fate, fails=fails).running() as sqs:
-        outcomes = send_all(outbox(sqs, monkeypatch), threads, bodies, callers=callers)
+        box = outbox(sqs, monkeypatch, timeout_seconds=2)
+        outcomes = send_all(box, threads, bodies, callers=callers)
         stored = dict(sqs.stored)
 
     assert all(seen[kind] for kind in fates), "every fault has happened"
@@ -135,7 +138,7 @@ def test_a_call_that_fails_is_503_for_all_of_its_callers_and_for_no_other(
     fates: list[Fate] = [fate]
     with FakeSqs(fate=lambda: fates.pop() if fates else "").running() as sqs:
         bodies = [str(n) for n in range(20)]
-        slow = 0.3 if fate == "timeout" else 2
+        slow = 1 if fate == "timeout" else LIVENESS_SECONDS
         box = outbox(sqs, monkeypatch, timeout_seconds=slow)
         outcomes = send_all(box, threads, bodies, callers=20, linger_seconds=0.1)
         stored = dict(sqs.stored)
