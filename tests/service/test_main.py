@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.service.harness import ROOT, free_port, measured
+from tests.service.harness import LIVENESS_SECONDS, ROOT, free_port, measured
 
 
 def run(*arguments: str, **env: str) -> tuple[int, dict[str, Any]]:
     """The exit code and the one log line of a process that ends by itself."""
     env |= {"PYTHONPATH": str(ROOT), **measured()}
     done = subprocess.run(
-        [sys.executable, "-m", "service", *arguments], env=env, capture_output=True, text=True, timeout=20
+        [sys.executable, "-m", "service", *arguments], env=env, capture_output=True, text=True, timeout=LIVENESS_SECONDS
     )
     assert done.stderr == ""
     (line,) = map(json.loads, done.stdout.splitlines())
@@ -48,6 +48,8 @@ def test_a_sweep_as_a_process_exits_with_0(tmp_path: Path) -> None:
 
 def test_a_check_as_a_process_exits_with_1_when_nobody_answers() -> None:
     env = {"PYTHONPATH": str(ROOT), "PORT": str(free_port()), **measured()}
-    done = subprocess.run([sys.executable, "-m", "service", "check"], env=env, capture_output=True, timeout=20)
+    done = subprocess.run(
+        [sys.executable, "-m", "service", "check"], env=env, capture_output=True, timeout=LIVENESS_SECONDS
+    )
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"no answer from 127.0.0.1" in done.stderr

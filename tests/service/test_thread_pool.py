@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from service.thread_pool import CallHangs, PoolClosed, ThreadPool
+from tests.service.harness import LIVENESS_SECONDS
 
 
 def test_calls_run_off_the_loop_and_bring_back_what_they_return_or_raise() -> None:
@@ -37,7 +38,7 @@ def test_no_more_calls_run_at_once_than_there_are_threads() -> None:
         with lock:
             running += 1
             most = max(most, running)
-        both.wait(10)
+        both.wait(LIVENESS_SECONDS)
         with lock:
             running -= 1
 
@@ -59,7 +60,7 @@ def test_a_forgotten_call_that_fails_is_logged(caplog: pytest.LogCaptureFixture)
 
 
 def _blocked(gate: threading.Event) -> bool:
-    return gate.wait(10)
+    return gate.wait(LIVENESS_SECONDS)
 
 
 def test_calls_that_wait_get_a_thread_each() -> None:
@@ -69,7 +70,7 @@ def test_calls_that_wait_get_a_thread_each() -> None:
 
     async def main() -> None:
         for _ in range(20):
-            await asyncio.gather(*(threads.run(together.wait, 10) for _ in range(16)))
+            await asyncio.gather(*(threads.run(together.wait, LIVENESS_SECONDS) for _ in range(16)))
 
     asyncio.run(main())
     threads.close()
@@ -97,7 +98,7 @@ def test_a_call_that_hangs_holds_up_no_other() -> None:
 
     async def main() -> None:
         hanging = [threads.start(_blocked, gate) for _ in range(2)]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIVENESS_SECONDS):
             for number in range(100):
                 assert await threads.run(abs, -number) == number
         gate.set()
@@ -116,7 +117,7 @@ def test_a_call_that_takes_too_long_is_given_up_and_known_to_hang() -> None:
         assert threads.hanging == 1
         assert await threads.run(abs, -1) == 1
         gate.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIVENESS_SECONDS):
             while threads.hanging:
                 await asyncio.sleep(0.01)
 
@@ -140,7 +141,7 @@ def test_with_every_thread_hanging_a_call_is_refused_and_what_was_in_line_is_nev
         with pytest.raises(CallHangs, match="in line"):
             threads.start(made.append, "refused")
         gate.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIVENESS_SECONDS):
             while not made:
                 await asyncio.sleep(0.01)
         assert await threads.run(abs, -1) == 1
@@ -151,17 +152,18 @@ def test_with_every_thread_hanging_a_call_is_refused_and_what_was_in_line_is_nev
 
 
 def test_a_caller_that_is_cancelled_leaves_the_call_to_itself() -> None:
-    threads, gate = ThreadPool("test", 1), threading.Event()
+    threads, begun, gate = ThreadPool("test", 1), threading.Event(), threading.Event()
     made: list[str] = []
 
     def call() -> None:
-        gate.wait(10)
+        begun.set()
+        gate.wait(LIVENESS_SECONDS)
         made.append("made")
 
     async def main() -> None:
         waiting = asyncio.create_task(threads.run(call))
         skipped = asyncio.create_task(threads.run(made.append, "skipped"))
-        await asyncio.sleep(0.05)
+        assert await asyncio.to_thread(begun.wait, LIVENESS_SECONDS)
         for task in (waiting, skipped):
             task.cancel()
         gate.set()
@@ -179,7 +181,7 @@ def test_a_thread_that_has_nothing_to_do_ends(monkeypatch: pytest.MonkeyPatch) -
 
     async def main() -> None:
         await threads.run(abs, -1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIVENESS_SECONDS):
             while any(thread.name.startswith("idle") for thread in threading.enumerate()):
                 await asyncio.sleep(0.01)
         assert await threads.run(abs, -1) == 1
@@ -209,12 +211,12 @@ def test_a_thread_that_is_woken_when_it_is_about_to_end_makes_the_call_and_sleep
 
     async def main() -> None:
         await threads.run(abs, -1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIVENESS_SECONDS):
             while not (made and len(threads._idle) == len(threads._threads)):
                 await asyncio.sleep(0.01)
         assert (len(threads._threads), threads._awake) == (1, 0)
         for _ in range(20):
-            await asyncio.gather(*(threads.run(together.wait, 10) for _ in range(2)))
+            await asyncio.gather(*(threads.run(together.wait, LIVENESS_SECONDS) for _ in range(2)))
 
     asyncio.run(main())
     threads.close()
@@ -227,11 +229,11 @@ def test_a_pool_that_is_closed_at_once_tells_those_in_line() -> None:
 
     def call() -> bool:
         begun.set()
-        return gate.wait(10)
+        return gate.wait(LIVENESS_SECONDS)
 
     async def main() -> None:
         running = threads.start(call)
-        assert await asyncio.to_thread(begun.wait, 10)
+        assert await asyncio.to_thread(begun.wait, LIVENESS_SECONDS)
         in_line = threads.start(made.append, "in line")
         given_up = threads.start(made.append, "given up")
         threads.forget(made.append, "forgotten")

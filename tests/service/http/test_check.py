@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from service.http.check import check
-from tests.service.harness import ROOT, Api, free_port
+from tests.service.harness import LIVENESS_SECONDS, ROOT, Api, free_port
 
 
 def test_nobody_listening_is_unhealthy(capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,7 +41,9 @@ def _read_and_close(server: socket.socket) -> None:
 def test_the_check_needs_nothing_but_the_standard_library(api: Api) -> None:
     script = "import sys; from service.__main__ import main; code = main(['check']); print(*sys.modules); exit(code)"
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": str(free_port())}
-    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=LIVENESS_SECONDS
+    )
     assert done.returncode == 1
     loaded = set(done.stdout.split())
     assert "service.http.check" in loaded

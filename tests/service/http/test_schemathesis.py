@@ -52,6 +52,7 @@ def test_schemathesis_finds_nothing(aws: Aws, queue_url: str, tmp_path: Path, fi
         "FILES_AUTH": files_auth,
         "INBOX_QUEUE_URL": queue_url,
         "API_TOKEN_PARAMETER": "/test/api-token",
+        "DRAIN_SECONDS": "0",
     }
     config = tmp_path / "schemathesis.toml"
     # A header holds bytes; Latin-1 is how they are written where text is asked for.

@@ -109,6 +109,7 @@ def test_the_api_says_what_it_does_and_nothing_that_was_confided_to_it(
         "API_TOKEN_PARAMETER": "/test/api-token",
         "LOG_LEVEL": "debug",
         "METRICS_SECONDS": "1",
+        "DRAIN_SECONDS": "0.5",
     }
     token = f"Bearer {TOKEN}".encode()
     data = {"email_timestream": 1749465045, MARKER: MARKER}

@@ -15,7 +15,7 @@ import pytest
 from service.telemetry import logs
 from service.telemetry.logs import Clock, LineWriter, MetricsReporter
 from service.telemetry.metrics import Metrics
-from tests.service.harness import ROOT, wait_until
+from tests.service.harness import LIVENESS_SECONDS, ROOT, wait_until
 
 
 class Kept:
@@ -194,7 +194,9 @@ def test_a_process_that_ends_writes_its_last_line() -> None:
         "[logging.getLogger('service').info('line %d', n) for n in range(1000)]"
     )
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=LIVENESS_SECONDS
+    )
     lines = done.stdout.splitlines()
     assert len(lines) == 1000
     assert json.loads(lines[-1])["message"] == "line 999"
