@@ -29,8 +29,11 @@ from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import trace
 from service.thread_pool import ThreadPool
 
-# Calls to SQS at the same time; one more thread refreshes the token.
+# Calls to SQS at the same time.
 SENDING_THREADS = 8
+# A call to SQS ends within its timeouts and attempts, half a minute at most. One that takes longer is given up: whoever
+# waits for it must have an answer before the load balancer's idle timeout (60 s by default).
+SENDING_TIMEOUT_SECONDS = 45.0
 # Kept back from the stop timeout, so that the process ends by itself and not by SIGKILL.
 RESERVE_SECONDS = 2.0
 
@@ -73,9 +76,10 @@ def run_api(settings: ApiSettings) -> int:
         _log.error("FILES_DIR can't be used", extra={"fields": {"files_dir": settings.files_dir, "reason": str(error)}})
         return 1
     clients = Clients(settings.region)
-    aws_threads = ThreadPool("aws", SENDING_THREADS + 1)
+    aws_threads = ThreadPool("aws", SENDING_THREADS, bound_seconds=SENDING_TIMEOUT_SECONDS)
     outbox = SqsOutbox(clients.client("sqs", connections=SENDING_THREADS), settings.inbox_queue_url)
-    tokens = Tokens(SsmParameter(clients.client("ssm", connections=1), settings.api_token_parameter), aws_threads)
+    parameter = SsmParameter(clients.client("ssm", connections=1), settings.api_token_parameter)
+    tokens = Tokens(parameter, ThreadPool("token", 1))
     try:
         tokens.load()
     except Exception as error:

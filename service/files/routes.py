@@ -35,7 +35,7 @@ from service.http.conditions import (
 from service.http.errors import BadRequest, DigestMismatch, NotFound, Problem, Stalled, TooLarge, Unavailable
 from service.http.fields import Fields, select
 from service.http.idle_timeouts import IdleTimeouts
-from service.http.tokens import Tokens, bearer
+from service.http.tokens import UNREAD_BODY_BYTES, Tokens, bearer
 from service.server import rawbody
 from service.server.peer import PeerGone
 from service.server.rawbody import RawBody
@@ -100,7 +100,8 @@ class FileRoutes:
         ]
 
     async def _authorize(self, scope: Scope) -> None:
-        await self._tokens.check(bearer(header(scope, b"authorization")))
+        held_bytes = UNREAD_BODY_BYTES if scope["method"] == "POST" else 0
+        await self._tokens.check(bearer(header(scope, b"authorization")), held_bytes)
 
     async def _list(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._needs_token:

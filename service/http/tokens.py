@@ -4,6 +4,9 @@ The token is read once before the API starts, then in the background, and once m
 whoever has just rotated it is not refused. That happens once a second at most; who presents an unknown token within that
 second waits for the next time. Values before a rotation stay valid for a while, so that clients may change over in their
 own time. While the parameter can't be read the last values hold.
+
+One read is under way at a time, in threads that do nothing else. How long requests wait for it is bounded, and so is what
+they hold meanwhile, all together: unknown tokens cost whoever presents them and nobody else.
 """
 
 from __future__ import annotations
@@ -20,6 +23,11 @@ from typing import Any, Protocol
 
 from service.http.errors import Unauthorized, Unavailable
 from service.thread_pool import ThreadPool
+
+# What requests with unknown tokens may hold of their bodies, all together.
+WAITING_BYTES = 16 * 1024 * 1024
+# What the server has taken in of a body that nobody has asked for yet, at most and roughly: reading stops there.
+UNREAD_BODY_BYTES = 64 * 1024
 
 _log = logging.getLogger("service.tokens")
 
@@ -77,24 +85,37 @@ class Tokens:
         refresh_seconds: float = 60.0,
         hurry_seconds: float = 1.0,
         overlap_seconds: float = 900.0,
+        patience_seconds: float = 5.0,
         most_waiting: int = 1000,
+        most_waiting_bytes: int = WAITING_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Reads every ``refresh_seconds``, and at most every ``hurry_seconds`` for unknown tokens; up to
-        ``most_waiting`` requests wait for that. A value before a rotation is valid for ``overlap_seconds`` more."""
+        ``most_waiting`` requests that hold ``most_waiting_bytes`` wait for that, each for ``patience_seconds`` at most.
+        A value before a rotation is valid for ``overlap_seconds`` more.
+
+        ``threads`` make no calls but these: a parameter store that hangs must not take those that others wait for.
+        """
         self._parameter = parameter
         self._threads = threads
+        self.fault = threads.fault
         self._refresh_seconds = refresh_seconds
         self._hurry_seconds = hurry_seconds
         self._overlap_seconds = overlap_seconds
+        self._patience_seconds = patience_seconds
         self._most_waiting = most_waiting
+        self._most_waiting_bytes = most_waiting_bytes
         self._clock = clock
         self._current = b""
-        # Until when each value before the current one is valid.
+        # Until when each value before the current one is valid. Replaced and never changed: other threads read it.
         self._previous: dict[bytes, float] = {}
         self._hurried_at = float("-inf")
         self._next_refresh: asyncio.Task[None] | None = None
+        # Held while the parameter is read, which began then.
+        self._reading = asyncio.Lock()
+        self._read_at = 0.0
         self._waiting = 0
+        self._waiting_bytes = 0
         # Tokens that the last refresh has found to be none: there is no use in waiting for them again at once.
         self._refused: set[bytes] = set()
 
@@ -105,10 +126,15 @@ class Tokens:
         if not self._current:
             raise ValueError("the token is empty")
 
-    async def check(self, presented: bytes | None) -> None:
+    def knows(self, presented: bytes | None) -> bool:
+        """Whether ``presented`` is the token, or one before it within the overlap, as far as is known. For any thread."""
+        return presented is not None and self._is_valid(_digest(presented))
+
+    async def check(self, presented: bytes | None, held_bytes: int = 0) -> None:
         """Raises Unauthorized unless ``presented`` is the token, or one before it within the overlap.
 
-        Raises Unavailable when it is unknown and too many others wait to have theirs looked up.
+        Raises Unavailable when it is unknown and can't be looked up now, or too many others wait to have theirs looked
+        up. ``held_bytes`` is what the request keeps in memory while it waits.
         """
         if presented is None:
             raise Unauthorized("No token was given; send it as 'Authorization: Bearer <token>'.")
@@ -116,7 +142,7 @@ class Tokens:
         if self._is_valid(digest):
             return
         if digest not in self._refused or self._clock() - self._hurried_at >= self._hurry_seconds:
-            await self._wait_for_refresh()
+            await self._wait_for_refresh(held_bytes)
             if self._is_valid(digest):
                 return
             self._refused.add(digest)
@@ -127,28 +153,45 @@ class Tokens:
         while True:
             # Spread out, or all tasks of a deployment would ask in the same second.
             await asyncio.sleep(self._refresh_seconds * random.uniform(0.8, 1.2))
-            await self._refresh()
+            async with self._reading:
+                await self._refresh()
 
-    async def _wait_for_refresh(self) -> None:
+    def close(self) -> None:
+        self._threads.close(wait=False)
+
+    async def _wait_for_refresh(self, held_bytes: int) -> None:
         """Waits for a refresh that has not begun yet: one under way may have read the token before it was rotated."""
-        if self._waiting >= self._most_waiting:
+        if self._reading.locked() and self._clock() - self._read_at >= self._patience_seconds:
+            raise self._unanswered()  # nor would it be if this request waited
+        if self._waiting >= self._most_waiting or self._waiting_bytes + held_bytes > self._most_waiting_bytes:
             raise Unavailable("Too many unknown tokens are being looked up; try again.", retry_after_seconds=2)
-        if self._next_refresh is None:
+        if self._next_refresh is None or self._next_refresh.done():
             self._next_refresh = asyncio.create_task(self._refresh_in_turn())
         self._waiting += 1
+        self._waiting_bytes += held_bytes
         try:
-            await asyncio.shield(self._next_refresh)
+            async with asyncio.timeout(self._patience_seconds):
+                await asyncio.shield(self._next_refresh)
+        except TimeoutError:
+            raise self._unanswered() from None
         finally:
             self._waiting -= 1
+            self._waiting_bytes -= held_bytes
+
+    def _unanswered(self) -> Unavailable:
+        detail = "The token is not known here, and could not be looked up just now; try again."
+        return Unavailable(detail, retry_after_seconds=5)
 
     async def _refresh_in_turn(self) -> None:
         await asyncio.sleep(max(0.0, self._hurried_at + self._hurry_seconds - self._clock()))
-        self._next_refresh = None
-        self._hurried_at = self._clock()
-        self._refused.clear()
-        await self._refresh()
+        async with self._reading:
+            self._next_refresh = None
+            self._hurried_at = self._clock()
+            self._refused.clear()
+            await self._refresh()
 
     async def _refresh(self) -> None:
+        self._read_at = self._clock()
         try:
             value, before = await self._threads.run(self._read)
         except Exception as error:
@@ -172,15 +215,15 @@ class Tokens:
         if digest == self._current:
             return
         now = self._clock()
+        previous = dict(self._previous)
         if self._current:
-            self._previous[self._current] = now + self._overlap_seconds
+            previous[self._current] = now + self._overlap_seconds
             _log.info("the token has been rotated")
         if before is not None and before[0].strip() and before[1] < self._overlap_seconds:
             earlier = _digest(before[0].strip().encode())
-            self._previous[earlier] = max(
-                self._previous.get(earlier, 0.0), now + self._overlap_seconds - max(0.0, before[1])
-            )
-        self._previous = {known: until for known, until in self._previous.items() if until > now and known != digest}
+            previous[earlier] = max(previous.get(earlier, 0.0), now + self._overlap_seconds - max(0.0, before[1]))
+        # The old one first among those before, or a thread between the two lines would find it nowhere.
+        self._previous = {known: until for known, until in previous.items() if until > now and known != digest}
         self._current = digest
 
     def _is_valid(self, digest: bytes) -> bool:

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.http.errors import Unauthorized
+from service.http.errors import Unauthorized, Unavailable
 from service.http.tokens import SsmParameter, Tokens, bearer
 from service.thread_pool import ThreadPool
-from tests.service.harness import wait_until
+from tests.service.harness import LIVENESS_SECONDS, wait_until
 from tests.service.memory import MemoryParameter
 
 
@@ -174,3 +175,81 @@ def test_a_version_that_ssm_has_not_any_more_is_none() -> None:
     parameter = SsmParameter(Old(), "token")
     parameter.get()
     assert parameter.previous() is None
+
+
+class HangingParameter(MemoryParameter):
+    """Hangs from the second read on, until it may go on."""
+
+    def __init__(self, value: str) -> None:
+        super().__init__(value)
+        self.hangs, self.go_on = threading.Event(), threading.Event()
+
+    def get(self) -> str:
+        value = super().get()
+        if self.reads > 1:
+            self.hangs.set()
+            assert self.go_on.wait(LIVENESS_SECONDS)
+        return value
+
+
+def test_one_read_is_under_way_however_many_tokens_are_unknown_and_nobody_waits_for_long(threads: ThreadPool) -> None:
+    parameter = HangingParameter("one")
+    tokens = Tokens(parameter, threads, refresh_seconds=0.001, hurry_seconds=0.001, patience_seconds=0.05)
+    tokens.load()
+
+    async def main() -> None:
+        refreshing = asyncio.create_task(tokens.keep_current())
+        for number in range(5):
+            with pytest.raises(Unavailable) as raised:
+                await tokens.check(b"guess %d" % number)
+            assert int(raised.value.headers["Retry-After"]) > 0
+            await tokens.check(b"one")
+        assert parameter.reads == 2, "at the start, and the one that hangs"
+        parameter.value = "two"
+        parameter.go_on.set()
+        while not tokens.knows(b"two"):
+            await asyncio.sleep(0.001)
+        refreshing.cancel()
+
+    asyncio.run(main())
+
+
+def test_nobody_waits_for_a_read_that_has_hung_for_long(threads: ThreadPool, clock: Clock) -> None:
+    parameter = HangingParameter("one")
+    tokens = Tokens(parameter, threads, patience_seconds=LIVENESS_SECONDS, clock=clock)
+    tokens.load()
+
+    async def main() -> None:
+        waiting = asyncio.create_task(tokens.check(b"guess"))
+        assert await asyncio.to_thread(parameter.hangs.wait, LIVENESS_SECONDS)
+        clock.now += LIVENESS_SECONDS
+        with pytest.raises(Unavailable, match="could not be looked up just now"):
+            await asyncio.wait_for(tokens.check(b"another"), LIVENESS_SECONDS / 2)
+        await tokens.check(b"one")
+        parameter.go_on.set()
+        with pytest.raises(Unauthorized):
+            await waiting
+
+    asyncio.run(main())
+
+
+def test_what_waiting_requests_hold_is_bounded_together(threads: ThreadPool) -> None:
+    parameter = HangingParameter("one")
+    tokens = Tokens(parameter, threads, most_waiting_bytes=1000)
+    tokens.load()
+
+    async def main() -> None:
+        waiting = [asyncio.create_task(tokens.check(b"guess %d" % number, 400)) for number in range(2)]
+        assert await asyncio.to_thread(parameter.hangs.wait, LIVENESS_SECONDS)
+        with pytest.raises(Unavailable, match="Too many unknown tokens"):
+            await tokens.check(b"another", 400)
+        small = asyncio.create_task(tokens.check(b"small", 200))
+        for task in (*waiting, small):
+            task.cancel()
+        await asyncio.gather(*waiting, small, return_exceptions=True)
+        parameter.go_on.set()
+        # Whoever has gone holds nothing any more.
+        with pytest.raises(Unauthorized):
+            await tokens.check(b"another", 1000)
+
+    asyncio.run(main())
