@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import errno
 import json
+import traceback
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -152,6 +153,17 @@ def storage_problem(error: OSError) -> Problem:
         return NoSpace("The storage is full; nothing was stored.")
     reason = errno.errorcode.get(error.errno or 0, "an unknown error")
     return Unavailable(f"The storage failed with {reason}; try again.", retry_after_seconds=5)
+
+
+def forget_locals(error: BaseException) -> None:
+    """Empties the frames that ``error``, and what it was raised from, came through; where they are stays.
+
+    They hold whatever a route had in hands, such as a body, and an answer may take a slow client minutes.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        traceback.clear_frames(found.__traceback__)
+        found = found.__context__
 
 
 def to_response(problem: Problem, request_id: str) -> Response:

@@ -33,6 +33,7 @@ from service.http.errors import (
     NotImplementedCoding,
     Problem,
     Unavailable,
+    forget_locals,
     storage_problem,
     to_response,
 )
@@ -84,6 +85,7 @@ class Middleware:
                 raise BadRequest("The body of a request with Upgrade can't be read here; send it without.")
             await self.app(scope, exchange.receive, exchange.send)
         except Problem as problem:
+            forget_locals(problem)
             await exchange.answer(problem)
         except ClientDisconnect:
             exchange.status = exchange.status or CLIENT_GONE
@@ -94,6 +96,7 @@ class Middleware:
             error = cancelled
             await exchange.answer(_stopping(), may_linger=False)
         except Exception as failure:
+            forget_locals(failure)
             answer, is_expected = _problem(failure, scope)
             error = None if is_expected else failure
             await exchange.answer(answer)

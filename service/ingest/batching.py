@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections import Counter, deque
 
@@ -22,11 +23,12 @@ _log = logging.getLogger("service.sender")
 
 
 class _Waiting:
-    __slots__ = ("message", "outcome", "since", "size")
+    __slots__ = ("held", "message", "outcome", "since", "size")
 
-    def __init__(self, message: Outgoing, size: int, outcome: asyncio.Future[str], since: float) -> None:
+    def __init__(self, message: Outgoing, size: int, held: int, outcome: asyncio.Future[str], since: float) -> None:
         self.message = message
         self.size = size
+        self.held = held
         self.outcome = outcome
         self.since = since
 
@@ -66,14 +68,16 @@ class Batcher:
         the answer was lost. Raises Invalid or TooLarge for a message that the queue will never take.
         """
         size = message.size if size is None else size
-        if self._buffered_messages >= self._room_messages or self._buffered_bytes + size > self._room_bytes:
+        # A text with one character beyond ASCII takes up to four times its UTF-8 in memory.
+        held = size if message.body.isascii() else sys.getsizeof(message.body)
+        if self._buffered_messages >= self._room_messages or self._buffered_bytes + held > self._room_bytes:
             self._metrics.add("MessagesRefused")
             raise Unavailable("Too many messages are waiting for the queue; try again.", retry_after_seconds=2)
         self._buffered_messages += 1
-        self._buffered_bytes += size
+        self._buffered_bytes += held
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[str] = loop.create_future()
-        self._waiting.append(_Waiting(message, size, outcome, loop.time()))
+        self._waiting.append(_Waiting(message, size, held, outcome, loop.time()))
         if len(self._waiting) >= BATCH_ENTRIES and self._under_way < self._calls:
             self._dispatch()
         elif self._timer is None:
@@ -106,8 +110,11 @@ class Batcher:
 
         def finished(call: asyncio.Future[list[Accepted | Refused]]) -> None:
             self._under_way -= 1
-            self._tell(batch, _outcomes(batch, call))
-            self._dispatch()
+            try:
+                self._tell(batch, _outcomes(batch, call))
+            finally:
+                # Whatever goes wrong with one batch, the next ones go out.
+                self._dispatch()
             self._metrics.observe("QueueLatency", (time.perf_counter() - began) * 1000)
 
         try:
@@ -128,7 +135,7 @@ class Batcher:
     def _tell(self, batch: list[_Waiting], outcomes: list[Accepted | Refused]) -> None:
         for waiting, outcome in zip(batch, outcomes, strict=True):
             self._buffered_messages -= 1
-            self._buffered_bytes -= waiting.size
+            self._buffered_bytes -= waiting.held
             if waiting.outcome.done():
                 continue  # the caller has gone
             if isinstance(outcome, Accepted):

@@ -14,19 +14,12 @@ from starlette.types import Receive, Scope, Send
 
 from service.aws.queues import BATCH_BYTES, Outgoing
 from service.http import asgi
-from service.http.errors import (
-    BadRequest,
-    PreconditionFailed,
-    Problem,
-    Stalled,
-    TooLarge,
-    Unavailable,
-    UnsupportedMediaType,
-)
+from service.http.errors import BadRequest, PreconditionFailed, Stalled, TooLarge, UnsupportedMediaType
 from service.http.idle_timeouts import IdleTimeouts
-from service.http.tokens import Tokens, bearer
+from service.http.tokens import UNREAD_BODY_BYTES, Tokens, bearer
 from service.ingest import payload
 from service.ingest.batching import Batcher
+from service.ingest.bodies import HELD_BYTES, Bodies, Body
 from service.ingest.payload import Members
 from service.thread_pool import ThreadPool
 
@@ -35,19 +28,19 @@ BODY_BYTES = BATCH_BYTES + 64 * 1024
 STALL_SECONDS = 30.0
 # However steadily a body trickles in: who sends it is known only when it is whole, unless a header says so.
 BODY_SECONDS = 60.0
-# What the bodies under way may take together; read, they take a few times as much.
-GATHERED_BYTES = 64 * 1024 * 1024
-# A body up to this size takes a few milliseconds to read at worst, whatever is in it: no thread is needed.
-SMALL_BYTES = 64 * 1024
+# A body up to this size takes a fraction of a millisecond to read, whatever is in it. A thread costs more, and a thousand
+# larger ones that arrive at once would keep everyone else waiting for seconds.
+INLINE_BYTES = 8 * 1024
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 _Data = tuple[str, datetime]
-_Reader = Callable[[Members], _Data]
+_Finder = Callable[[Members], _Data]
+_Knows = Callable[[bytes | None], bool]
 
 
 class IngestRoutes:
-    """``body_seconds`` is how long a body may take as a whole, ``gathered_bytes`` what bodies may take together."""
+    """``body_seconds`` is how long a body may take as a whole, ``held_bytes`` what all bodies may take together."""
 
     def __init__(
         self,
@@ -56,16 +49,15 @@ class IngestRoutes:
         *,
         stall_seconds: float = STALL_SECONDS,
         body_seconds: float = BODY_SECONDS,
-        gathered_bytes: int = GATHERED_BYTES,
+        held_bytes: int = HELD_BYTES,
     ) -> None:
         self._sender = sender
         self._tokens = tokens
         self._stalls = IdleTimeouts(stall_seconds)
         self._body_seconds = body_seconds
-        self._gathered_bytes = gathered_bytes
-        self._gathered = 0
+        self._bodies = Bodies(BODY_BYTES, held_bytes)
         # One: to read bodies takes processor time, of which more threads have no more. Its threads end when idle.
-        self._threads = ThreadPool("bodies", 1)
+        self.threads = ThreadPool("bodies", 1)
 
     def routes(self) -> list[BaseRoute]:
         return [
@@ -81,64 +73,52 @@ class IngestRoutes:
         data, moment = await self._take(scope, receive, payload.flat_data)
         await self._accept(scope, send, data, moment)
 
-    async def _take(self, scope: Scope, receive: Receive, read: _Reader) -> _Data:
-        """The data in the body, found by ``read``, from a client that may send it."""
+    async def _take(self, scope: Scope, receive: Receive, find: _Finder) -> _Data:
+        """The data in the body, found by ``find``, from a client that may send it."""
         media_type = (asgi.header(scope, b"content-type") or "").partition(";")[0].strip().lower()
         if media_type != "application/json":
             raise UnsupportedMediaType(f"Content-Type is {media_type or 'not set'!r}; allowed: application/json")
-        header_token = bearer(asgi.header(scope, b"authorization"))
-        if header_token is not None:
-            await self._tokens.check(header_token)
         declared = asgi.header(scope, b"content-length")
+        header_token = bearer(asgi.header(scope, b"authorization"))
+        if header_token is not None and not self._tokens.knows(header_token):
+            unread = UNREAD_BODY_BYTES if declared is None else min(int(declared), UNREAD_BODY_BYTES)
+            await self._tokens.check(header_token, unread)
         if declared is not None and int(declared) > BODY_BYTES:
             raise TooLarge(f"The body has {declared} bytes; allowed: {BODY_BYTES}.")
         if b"if-match" in scope["fields"]:
             raise PreconditionFailed("If-Match names an entity tag; nothing is kept here that could have one.")
-        body, more = await self._receive(receive)
-        if more or len(body) > SMALL_BYTES:
-            return await self._take_large(body, more, receive, read, authorized=header_token is not None)
-        members = payload.split(body)
-        if header_token is None:
-            await self._tokens.check(payload.read_token(members))
-        return read(members)
+        piece, more = await self._receive(receive)
+        if not more and len(piece) <= INLINE_BYTES:
+            members = payload.split(piece)
+            if header_token is None and not self._tokens.knows(token := payload.read_token(members)):
+                # What a body means must not wait: it takes many times as much memory as the text.
+                del members
+                await self._tokens.check(token, len(piece))
+                members = payload.split(piece)
+            return find(members)
+        with self._bodies.begin() as body:
+            body.add(piece)
+            piece = b""
+            if more:
+                await self._receive_rest(receive, body)
+            knows = self._tokens.knows if header_token is None else None
+            token, found = await self.threads.run(_read, body, find, knows)
+            if found is None:
+                await self._tokens.check(token, len(body.text))
+                _, found = await self.threads.run(_read, body, find, None)
+                assert found is not None
+            return found
 
-    async def _take_large(
-        self, piece: bytes, more: bool, receive: Receive, read: _Reader, *, authorized: bool
-    ) -> _Data:
-        """The same for a body that is large or comes in pieces, counted until its client is known."""
+    async def _receive_rest(self, receive: Receive, body: Body) -> None:
         deadline = time.monotonic() + self._body_seconds
-        # Not a list: each of half a million small pieces would take more memory than what is in it.
-        body = bytearray()
-        try:
-            while True:
-                self._gather(body, piece)
-                if not more:
-                    break
-                piece, more = await self._receive(receive)
-                if time.monotonic() > deadline:
-                    raise Stalled(f"The body did not end within {self._body_seconds:g} s.")
-            if len(body) <= SMALL_BYTES:
-                token, outcome = _read(body, read)
-            else:
-                token, outcome = await self._threads.run(_read, body, read)
-            if not authorized:
-                await self._tokens.check(token)
-        finally:
-            self._gathered -= len(body)
-        if isinstance(outcome, Problem):
-            raise outcome
-        return outcome
-
-    def _gather(self, body: bytearray, piece: bytes) -> None:
-        size = len(body) + len(piece)
-        if size > BODY_BYTES:
-            raise TooLarge(f"The body has more than {BODY_BYTES} bytes, which is all that is allowed.")
-        # Those that are small, and only come in pieces, still pass when large ones have taken what they may.
-        most = self._gathered_bytes if size <= SMALL_BYTES else self._gathered_bytes * 3 // 4
-        if self._gathered + len(piece) > most:
-            raise Unavailable("Too many bodies are being received; try again.", retry_after_seconds=2)
-        self._gathered += len(piece)
-        body += piece
+        more = True
+        while more:
+            piece, more = await self._receive(receive)
+            if time.monotonic() > deadline:
+                raise Stalled(f"The body did not end within {self._body_seconds:g} s.")
+            body.add(piece)
+            # Not held on to while the next one is waited for, which a slow client may make long.
+            del piece
 
     async def _receive(self, receive: Receive) -> tuple[bytes, bool]:
         """The next piece of the body, and whether there is more."""
@@ -166,14 +146,11 @@ class IngestRoutes:
         await asgi.answer_json(send, HTTPStatus.ACCEPTED, content)
 
 
-def _read(body: bytearray, read: _Reader) -> tuple[bytes | None, _Data | Problem]:
-    """The token in ``body`` and what ``read`` finds in it, or says of it. Raises NotJson.
+def _read(body: Body, find: _Finder, knows: _Knows | None) -> tuple[bytes | None, _Data | None]:
+    """The token in ``body`` and, if ``knows`` knows it or is not given, what ``find`` finds. Raises NotJson, Invalid.
 
-    Nothing else of the body is left: its values may take thirty times the memory of the text.
+    For a thread. Of the rest of the body, whose values may take thirty times the memory of the text, nothing is left.
     """
-    members = payload.split(body)
+    members = payload.split(body.text)
     token = payload.read_token(members)
-    try:
-        return token, read(members)
-    except Problem as problem:
-        return token, problem
+    return token, find(members) if knows is None or knows(token) else None

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import inspect
+import traceback
+import weakref
 from pathlib import Path
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from service.http import errors
-from service.http.errors import Problem, Unavailable
+from service.http.errors import Problem, Unavailable, forget_locals
+from service.http.lifecycle import Lifecycle
+from service.http.middleware import Middleware
 from tests.service.harness import PROBLEM, running_api
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -70,3 +77,55 @@ def test_types_are_unique_and_drawn_in_the_module() -> None:
 
 def test_503_says_when_to_come_back() -> None:
     assert Unavailable("x", retry_after_seconds=7).headers == {"Retry-After": "7"}
+
+
+class Held:
+    """What a route has in hands."""
+
+
+def test_an_error_lets_go_what_the_frames_that_it_came_through_held() -> None:
+    held: list[weakref.ref[Held]] = []
+
+    def cause() -> None:
+        inner = Held()
+        held.append(weakref.ref(inner))
+        raise ValueError("why")
+
+    def route() -> None:
+        outer = Held()
+        held.append(weakref.ref(outer))
+        try:
+            cause()
+        except ValueError:
+            raise Unavailable("no") from None
+
+    with pytest.raises(Unavailable) as raised:
+        route()
+    forget_locals(raised.value)
+    gc.collect()
+    assert [found() for found in held] == [None, None]
+    frames = [frame.name for frame in traceback.extract_tb(raised.value.__traceback__)]
+    assert frames[-1] == "route", "the log still says where it happened"
+
+
+@pytest.mark.parametrize("error", [Unavailable("no"), ValueError("why")])
+def test_nothing_that_a_route_held_waits_for_the_client_to_take_the_answer(error: Exception) -> None:
+    held: list[weakref.ref[Held]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        body = Held()
+        held.append(weakref.ref(body))
+        raise error
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        gc.collect()
+        left.append(held[0]())
+
+    left: list[Held | None] = []
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+    asyncio.run(Middleware(app, Lifecycle())(scope, receive, send))
+    assert left
+    assert set(left) == {None}

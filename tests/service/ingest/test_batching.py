@@ -114,6 +114,46 @@ def test_a_full_buffer_refuses_at_once_and_empties_again(threads: ThreadPool, ro
     asyncio.run(main())
 
 
+def test_a_message_counts_as_what_it_takes_in_memory(threads: ThreadPool) -> None:
+    """CPython keeps four bytes for each character of a text that has one beyond the basic plane (PEP 393)."""
+    queue = Held()
+
+    async def main() -> None:
+        sender = Batcher(queue, threads, room_bytes=1000)
+        waiting = asyncio.create_task(sender.send(Outgoing("x" * 700)))
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await sender.send(Outgoing("x" * 100 + "😀"))
+        queue.go_on.set()
+        await waiting
+        assert await sender.send(Outgoing("x" * 100 + "😀")) == "x" * 100 + "😀"
+
+    asyncio.run(main())
+
+
+def test_what_goes_wrong_with_one_batch_keeps_no_other_from_going_out() -> None:
+    threads, queue = ThreadPool("test", 1), Held()
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        sender = Batcher(queue, threads, calls=1)
+        first, second = (asyncio.create_task(sender.send(Outgoing(body))) for body in ("0" * 600_000, "1" * 600_000))
+        await asyncio.sleep(0)
+        with pytest.MonkeyPatch.context() as patch:
+
+            def tell(*_: object) -> None:
+                patch.undo()
+                raise MemoryError
+
+            patch.setattr(sender, "_tell", tell)
+            queue.go_on.set()
+            assert await asyncio.wait_for(second, 10) == "1" * 600_000
+        first.cancel()
+
+    asyncio.run(main())
+    threads.close()
+
+
 def test_a_caller_that_gives_up_harms_no_other(threads: ThreadPool) -> None:
     queue = Held()
 

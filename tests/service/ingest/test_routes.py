@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,8 +12,9 @@ from starlette.requests import ClientDisconnect
 
 from service.aws.queues import BATCH_BYTES
 from service.http.errors import Problem, Stalled
-from service.http.tokens import Tokens
+from service.http.tokens import UNREAD_BODY_BYTES, WAITING_BYTES, Tokens
 from service.ingest.batching import Batcher
+from service.ingest.payload import Members
 from service.ingest.routes import BODY_BYTES, IngestRoutes
 from service.thread_pool import ThreadPool
 from tests.service.harness import LIVENESS_SECONDS, PROBLEM, TOKEN, Api
@@ -248,26 +251,36 @@ def test_a_body_that_trickles_for_too_long_is_given_up(api: Api) -> None:
 class Clients:
     """Clients of one /ingest that send their bodies piece by piece."""
 
-    def __init__(self, api: Api, parameter: MemoryParameter | None = None, **bounds: Any) -> None:
-        self._threads = ThreadPool("test", 1)
-        tokens = Tokens(parameter or MemoryParameter(TOKEN), self._threads)
+    def __init__(
+        self,
+        api: Api,
+        parameter: MemoryParameter | None = None,
+        *,
+        most_waiting_bytes: int = WAITING_BYTES,
+        **bounds: Any,
+    ) -> None:
+        self._threads = ThreadPool("test", 2)
+        parameter = parameter or MemoryParameter(TOKEN)
+        tokens = Tokens(
+            parameter, self._threads, patience_seconds=LIVENESS_SECONDS, most_waiting_bytes=most_waiting_bytes
+        )
         tokens.load()
         (self._route, _) = IngestRoutes(Batcher(api.queue, self._threads), tokens, **bounds).routes()
 
-    def begin(self, *pieces: bytes) -> tuple[asyncio.Queue[Any], asyncio.Task[int]]:
+    def begin(self, *pieces: bytes, headers: Headers = ()) -> tuple[asyncio.Queue[Any], asyncio.Task[int]]:
         """A client that has sent ``pieces``: where to put what it sends next, and the status that it gets."""
         messages: asyncio.Queue[Any] = asyncio.Queue()
         for piece in pieces:
             messages.put_nowait(piece_of(piece))
-        return messages, asyncio.create_task(self._serve(messages))
+        return messages, asyncio.create_task(self._serve(messages, headers))
 
-    async def _serve(self, messages: asyncio.Queue[Any]) -> int:
+    async def _serve(self, messages: asyncio.Queue[Any], headers: Headers) -> int:
         sent: list[Any] = []
 
         async def send(message: Any) -> None:
             sent.append(message)
 
-        scope = {"type": "http", "method": "POST", "path": "/ingest", "headers": [JSON]}
+        scope = {"type": "http", "method": "POST", "path": "/ingest", "headers": [JSON, *headers]}
         try:
             await self._route.handle({**scope, **self._route.matches(scope)[1]}, messages.get, send)
         except Problem as problem:
@@ -280,6 +293,7 @@ class Clients:
 
 
 JSON = (b"content-type", b"application/json")
+Headers = Sequence[tuple[bytes, bytes]]
 
 
 def piece_of(body: bytes, more: bool = True) -> dict[str, Any]:
@@ -293,7 +307,7 @@ def body_of(size: int, token: str = TOKEN) -> bytes:
 
 def test_bodies_under_way_take_no_more_than_they_may_together_and_small_ones_still_pass(api: Api) -> None:
     async def main() -> None:
-        clients = Clients(api, gathered_bytes=2_000_000)
+        clients = Clients(api, held_bytes=2_000_000)
         large = body_of(500_000)
         held = [clients.begin(large[:-1]) for _ in range(3)]
         await asyncio.sleep(0.01)
@@ -325,7 +339,7 @@ def test_bodies_under_way_take_no_more_than_they_may_together_and_small_ones_sti
 )
 def test_a_body_that_has_ended_in_any_way_makes_room(api: Api, end: dict[str, Any], expected: int | None) -> None:
     async def main() -> None:
-        clients = Clients(api, gathered_bytes=800_000)
+        clients = Clients(api, held_bytes=800_000)
         for _ in range(3):
             messages, answer = clients.begin(body_of(500_000)[:-1])
             messages.put_nowait(end)
@@ -342,7 +356,7 @@ def test_a_body_that_has_ended_in_any_way_makes_room(api: Api, end: dict[str, An
 def test_a_large_body_counts_until_its_client_is_known(api: Api) -> None:
     async def main() -> None:
         parameter = SlowParameter(TOKEN)
-        clients = Clients(api, parameter, gathered_bytes=800_000)
+        clients = Clients(api, parameter, held_bytes=800_000)
         messages, answer = clients.begin(body_of(500_000, token="unknown")[:-1])
         messages.put_nowait(piece_of(b"}", more=False))
         await asyncio.to_thread(parameter.asked.wait, LIVENESS_SECONDS)
@@ -369,3 +383,39 @@ class SlowParameter(MemoryParameter):
             self.asked.set()
             assert self.go_on.wait(LIVENESS_SECONDS)
         return super().get()
+
+
+@pytest.mark.parametrize("size", [1000, 100_000])
+def test_nothing_of_what_a_body_means_waits_for_its_token(api: Api, size: int) -> None:
+    async def main() -> None:
+        parameter = SlowParameter(TOKEN)
+        clients = Clients(api, parameter)
+        messages, answer = clients.begin()
+        messages.put_nowait(piece_of(body_of(size, token="unknown"), more=False))
+        assert await asyncio.to_thread(parameter.asked.wait, LIVENESS_SECONDS)
+        gc.collect()
+        assert [found for found in gc.get_objects() if isinstance(found, Members)] == []
+        parameter.value = "unknown"
+        parameter.go_on.set()
+        assert await answer == 202, "it was read again"
+        clients.close()
+
+    asyncio.run(main())
+
+
+def test_requests_whose_token_is_in_the_header_count_by_what_the_server_has_taken_in(api: Api) -> None:
+    async def main() -> None:
+        parameter = SlowParameter(TOKEN)
+        clients = Clients(api, parameter, most_waiting_bytes=UNREAD_BODY_BYTES + 1000)
+        large = [(b"authorization", b"Bearer guess"), (b"content-length", b"1000000")]
+        first = clients.begin(headers=large)[1]
+        assert await asyncio.to_thread(parameter.asked.wait, LIVENESS_SECONDS)
+        assert await clients.begin(headers=large)[1] == 503
+        assert await clients.begin(headers=large[:1])[1] == 503, "it may be as large"
+        small = clients.begin(headers=[(b"authorization", b"Bearer guess"), (b"content-length", b"900")])[1]
+        assert await clients.begin(headers=[(b"authorization", b"Bearer guess"), (b"content-length", b"900")])[1] == 503
+        parameter.go_on.set()
+        assert [await first, await small] == [401, 401]
+        clients.close()
+
+    asyncio.run(main())
