@@ -78,6 +78,7 @@ class IngestRoutes:
         media_type = (asgi.header(scope, b"content-type") or "").partition(";")[0].strip().lower()
         if media_type != "application/json":
             raise UnsupportedMediaType(f"Content-Type is {media_type or 'not set'!r}; allowed: application/json")
+        _check_coding(scope)
         declared = asgi.header(scope, b"content-length")
         header_token = bearer(asgi.header(scope, b"authorization"))
         if header_token is not None and not self._tokens.knows(header_token):
@@ -144,6 +145,16 @@ class IngestRoutes:
         message_id = await self._sender.send(message, size)
         content = {"message": "Payload accepted and queued.", "message_id": message_id}
         await asgi.answer_json(send, HTTPStatus.ACCEPTED, content)
+
+
+def _check_coding(scope: Scope) -> None:
+    """Raises UnsupportedMediaType for a Content-Encoding, which says what would be taken (RFC 9110, section 15.5.16)."""
+    for name, value in scope["headers"]:
+        if name == b"content-encoding":
+            coding = value.decode("latin-1").strip()
+            if coding.lower() not in ("", "identity"):
+                detail = f"Content-Encoding is {coding[:100]!r}; allowed: identity"
+                raise UnsupportedMediaType(detail, headers={"Accept-Encoding": "identity"})
 
 
 def _read(body: Body, find: _Finder, knows: _Knows | None) -> tuple[bytes | None, _Data | None]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
 import json
 import threading
 from collections.abc import Sequence
@@ -419,3 +420,26 @@ def test_requests_whose_token_is_in_the_header_count_by_what_the_server_has_take
         clients.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("path", ["/ingest", "/submit"])
+@pytest.mark.parametrize("coding", ["gzip", "identity, gzip", "BR"])
+def test_an_encoded_body_is_415_with_what_would_be_taken(api: Api, path: str, coding: str) -> None:
+    """RFC 9110, sections 12.5.3 and 15.5.16."""
+    content = gzip.compress(json.dumps({"token": TOKEN, "data": DATA, **DATA}).encode())
+    answer = ingest(api, content, path, Content_Encoding=coding)
+    assert answer.status_code == 415
+    assert answer.headers["accept-encoding"] == "identity"
+    assert repr(coding) in answer.json()["detail"]
+    assert len(api.queue) == 0
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+def test_a_body_that_is_not_encoded_may_say_so(api: Api, coding: str) -> None:
+    assert ingest(api, {"token": TOKEN, "data": DATA}, Content_Encoding=coding).status_code == 202
+
+
+def test_another_media_type_does_not_say_which_codings_would_be_taken(api: Api) -> None:
+    """Section 12.5.3: the field would say that the coding was what is wrong."""
+    answer = api.client.post("/ingest", content=b"{}", headers={"Content-Type": "text/plain"})
+    assert "accept-encoding" not in answer.headers
