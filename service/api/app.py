@@ -19,7 +19,7 @@ from service.files.routes import FileRoutes
 from service.files.store import FileStore
 from service.http import openapi
 from service.http.docs import DocsRoutes
-from service.http.health import HealthRoutes, StorageProbe
+from service.http.health import HealthRoutes, Liveness, StorageProbe
 from service.http.lifecycle import Lifecycle
 from service.http.middleware import Middleware
 from service.http.openapi import OpenApiRoutes
@@ -44,8 +44,10 @@ def create_router(
     lifecycle: Lifecycle,
     metrics: Metrics,
     probe: StorageProbe | None = None,
+    liveness: Liveness | None = None,
 ) -> Router:
     """The routes, and what has to run while they do."""
+    liveness = liveness or Liveness()
     bound = settings.files_timeout_seconds
     readers = ThreadPool("readers", settings.files_threads, bound_seconds=bound)
     writers = ThreadPool("writers", settings.files_threads, bound_seconds=bound)
@@ -53,19 +55,26 @@ def create_router(
     probe = probe or StorageProbe(store.probe)
     probe.watch(readers, writers)
     sender = Batcher(outbox, aws_threads, metrics=metrics)
+    ingest = IngestRoutes(sender, tokens)
+    liveness.watch(readers.fault, writers.fault, probe.fault, aws_threads.fault, tokens.fault, ingest.threads.fault)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        beside = [asyncio.create_task(tokens.keep_current()), asyncio.create_task(heap.keep_trim(writers))]
-        beside.append(asyncio.create_task(_keep_clean(store, writers)))
-        for task in beside:
+        beside = {
+            "the refresh of the token": asyncio.create_task(tokens.keep_current()),
+            "the trimming of memory": asyncio.create_task(heap.keep_trim(writers)),
+            "the removal of dead processes' parts": asyncio.create_task(_keep_clean(store, writers)),
+        }
+        for name, task in beside.items():
             task.add_done_callback(_report)
+            liveness.watch_end(name, task.done)
         heartbeat = Heartbeat(store.beat, BEAT_SECONDS)
         heartbeat.start()
+        liveness.watch_end("the heartbeat of uploads", heartbeat.has_ended)
         try:
             yield
         finally:
-            for task in beside:
+            for task in beside.values():
                 task.cancel()
             probe.close()
             await asyncio.to_thread(heartbeat.close)
@@ -75,6 +84,8 @@ def create_router(
             await asyncio.to_thread(writers.close)
             readers.close(wait=False)
             aws_threads.close(wait=False)
+            tokens.close()
+            ingest.threads.close(wait=False)
 
     description = openapi.describe(settings)
     files = FileRoutes(store, tokens, settings, readers=readers, writers=writers, metrics=metrics, heap=heap)
@@ -82,8 +93,8 @@ def create_router(
         # The busiest first: they are tried in order.
         [
             *files.routes(),
-            *IngestRoutes(sender, tokens).routes(),
-            *HealthRoutes(probe, lifecycle).routes(),
+            *ingest.routes(),
+            *HealthRoutes(probe, lifecycle, liveness).routes(),
             *OpenApiRoutes(description).routes(),
             *DocsRoutes(description).routes(),
         ],
@@ -116,6 +127,7 @@ def create_app(
     aws_threads: ThreadPool,
     lifecycle: Lifecycle | None = None,
     probe: StorageProbe | None = None,
+    liveness: Liveness | None = None,
     metrics: Metrics | None = None,
     lines: Lines | None = None,
 ) -> ASGIApp:
@@ -131,5 +143,6 @@ def create_app(
         lifecycle=lifecycle,
         metrics=metrics,
         probe=probe,
+        liveness=liveness,
     )
     return Middleware(router, lifecycle, metrics=metrics, lines=lines)

@@ -21,6 +21,7 @@ from service.api.app import create_app
 from service.aws.clients import Clients, error_code
 from service.aws.queues import SqsOutbox
 from service.files.store import FileStore
+from service.http.health import Liveness
 from service.http.lifecycle import Lifecycle
 from service.http.tokens import SsmParameter, Tokens
 from service.settings import ApiSettings
@@ -88,6 +89,7 @@ def run_api(settings: ApiSettings) -> int:
         return 1
 
     lifecycle = Lifecycle()
+    liveness = Liveness()
     metrics = Metrics("api", namespace=settings.metrics_namespace)
     app = create_app(
         settings,
@@ -96,6 +98,7 @@ def run_api(settings: ApiSettings) -> int:
         tokens=tokens,
         aws_threads=aws_threads,
         lifecycle=lifecycle,
+        liveness=liveness,
         metrics=metrics,
         lines=lines,
     )
@@ -120,6 +123,9 @@ def run_api(settings: ApiSettings) -> int:
     gc.freeze()
     _log.info("starting", extra={"fields": {"port": settings.port, "files_auth": settings.files_auth}})
     reporter = logs.MetricsReporter(metrics, lines, settings.metrics_seconds)
+    liveness.watch_end("the reporting of metrics", reporter.has_ended)
+    if isinstance(lines, logs.LineWriter):
+        liveness.watch_end("the writing of logs", lines.has_ended)
     server.run()
     reporter.close()
     _log.info("stopped")

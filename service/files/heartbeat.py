@@ -27,6 +27,9 @@ class Heartbeat:
     def start(self) -> None:
         self._thread.start()
 
+    def has_ended(self) -> bool:
+        return not self._thread.is_alive()
+
     def close(self, timeout_seconds: float = 1.0) -> None:
         """Blocks, but no longer than ``timeout_seconds``: a beat that hangs must not keep the process from ending."""
         self._closing.set()

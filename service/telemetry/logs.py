@@ -75,6 +75,10 @@ class LineWriter:
         """How many lines were dropped that no line has told of yet."""
         return self._dropped
 
+    def has_ended(self) -> bool:
+        """Whether nothing is written any more."""
+        return not self._thread.is_alive()
+
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
         """Returns once every line is written, or after ``timeout_seconds`` if nobody reads them."""
         self._closing = True
@@ -166,6 +170,10 @@ class MetricsReporter:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
         self._thread.start()
+
+    def has_ended(self) -> bool:
+        """Whether nothing is reported any more."""
+        return not self._thread.is_alive()
 
     def close(self) -> None:
         self._closing.set()

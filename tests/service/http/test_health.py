@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from service.http.health import StorageProbe
+from service.http.health import Liveness, StorageProbe
+from service.http.tokens import Tokens
 from service.thread_pool import ThreadPool
 from tests.service.harness import LIVENESS_SECONDS, Api, running_api
 
@@ -106,3 +107,31 @@ def test_calls_that_hang_count_once_they_hold_a_quarter_of_the_threads(size: int
         idle.close(wait=False)
 
     asyncio.run(main())
+
+
+def test_a_process_lives_while_nothing_that_it_needs_has_ended() -> None:
+    faults: list[str] = []
+    ended: list[None] = []
+    liveness = Liveness()
+    assert liveness.reason() is None
+    liveness.watch(lambda: faults[0] if faults else None)
+    liveness.watch_end("the writing of logs", lambda: bool(ended))
+    assert liveness.reason() is None
+    ended.append(None)
+    assert liveness.reason() == "the writing of logs has ended"
+    faults.append("no thread")
+    assert liveness.reason() == "no thread; the writing of logs has ended"
+
+
+def test_a_task_beside_the_api_that_ends_is_the_end_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: Tokens) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Tokens, "keep_current", fail)
+    with running_api(tmp_path) as api:
+        answer = api.client.get("/health/live")
+        assert answer.status_code == 503
+        assert answer.json()["detail"] == "Not alive: the refresh of the token has ended."
+        assert api.client.get("/healthcheck").status_code == 200
