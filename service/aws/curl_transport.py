@@ -1,8 +1,9 @@
 """libcurl under botocore: what it has signed goes out, and what comes back is parsed, as ever; only HTTP itself changes.
 
-A call to SQS spends half of its processor time in Python's HTTP client, and gives the interpreter's lock away a dozen times
-on the way. libcurl does it in a tenth of the time and without the lock. It takes the place by botocore's event for that:
-https://docs.aws.amazon.com/botocore/latest/topics/events.html#before-send
+Most of what a call costs is botocore's own: making the request, signing it, reading the answer. What Python's HTTP client
+adds is enough that a SendMessageBatch of ten messages takes 1.3 times the processor time with it, and an /ingest request
+1.2 times (medians of pairs in one run). libcurl also does its part without the interpreter's lock. It takes the place by
+botocore's event for that: https://docs.aws.amazon.com/botocore/latest/topics/events.html#before-send
 """
 
 from __future__ import annotations
