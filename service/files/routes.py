@@ -11,7 +11,6 @@ import errno
 import json
 import time
 from functools import lru_cache
-from urllib.parse import parse_qs, quote
 
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute
@@ -20,10 +19,11 @@ from starlette.types import Receive, Scope, Send
 from service.files import codings, ids
 from service.files.downloads import Downloads, download
 from service.files.malloc_trim import MallocTrim
+from service.files.pages import Pages
 from service.files.record import Record
 from service.files.store import DigestError, FileStore, Part, Stored, StoredFile
 from service.http import digests
-from service.http.asgi import RawHeaders, answer, answer_json, header, route
+from service.http.asgi import RawHeaders, answer, header, route
 from service.http.conditions import (
     ByteRange,
     check_change,
@@ -44,7 +44,6 @@ from service.settings import ApiSettings
 from service.telemetry.metrics import Metrics
 from service.thread_pool import ThreadPool
 
-PAGE_LIMIT = 1000
 # Received bytes are handed to a thread in pieces, and the next piece collects meanwhile. All uploads together hold no
 # more than so much, whether they are few and fast or many and slow.
 PIECES_BYTES = 8 * 1024 * 1024
@@ -90,6 +89,7 @@ class FileRoutes:
         self._stalls = IdleTimeouts(settings.files_stall_seconds)
         # As it stands within a string of JSON.
         self._label = json.dumps(settings.files_label, ensure_ascii=False)[1:-1]
+        self._pages = Pages(store, readers)
         self._uploads = 0
         self._downloads = Downloads()
 
@@ -97,6 +97,7 @@ class FileRoutes:
         return [
             route("/arquivos/{name}", {"GET": self._read, "DELETE": self._remove}),
             route("/arquivos", {"GET": self._list, "POST": self._store_file}),
+            route("/arquivos/", {"GET": self._list}),
         ]
 
     async def _authorize(self, scope: Scope) -> None:
@@ -106,20 +107,7 @@ class FileRoutes:
     async def _list(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._needs_token:
             await self._authorize(scope)
-        query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        limit = _limit(query.get("limit", [None])[-1])
-        after = None
-        if (given := query.get("after", [None])[-1]) is not None and (after := ids.parse(given)) is None:
-            raise BadRequest(f"after is {given!r}; allowed: a name from an earlier page")
-        found = await self._readers.run(self._store.page, after, limit + 1)
-        names = [f"{file_id}.txt" for file_id in found[:limit]]
-        content: dict[str, object] = {"files": names}
-        headers = [(b"cache-control", b"no-store")]
-        if len(found) > limit:
-            content["next"] = names[-1]
-            link = f'</arquivos?limit={limit}&after={quote(names[-1])}>; rel="next"'
-            headers.append((b"link", link.encode()))
-        await answer_json(send, 200, content, headers)
+        await self._pages.answer(scope, send)
 
     async def _store_file(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._needs_token:
@@ -367,15 +355,6 @@ def _file_id(scope: Scope) -> str:
     if file_id is None:
         raise NotFound(f"There is no file {name!r}.")
     return file_id
-
-
-def _limit(given: str | None) -> int:
-    if given is None:
-        return PAGE_LIMIT
-    limit = int(given) if given.isascii() and given.isdigit() and len(given) <= 4 else 0
-    if not 1 <= limit <= PAGE_LIMIT:
-        raise BadRequest(f"limit is {given!r}; allowed: a whole number from 1 to {PAGE_LIMIT}")
-    return limit
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""``GET /docs``: the API's description as a page for people.
+"""``GET /docs``, to which ``/`` leads: the API's description as a page for people.
 
 Rendered here, from the description alone, and not by a well-known viewer. Swagger UI would do under the same
 Content-Security-Policy, but it is 1.9 MB of script and style that no kept Python package carries without a framework: it
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 METHODS = ("get", "head", "post", "put", "patch", "delete")
@@ -45,7 +45,13 @@ class DocsRoutes:
         }
 
     def routes(self) -> list[BaseRoute]:
-        return [Route("/docs", self._docs)]
+        return [Route("/docs", self._docs), Route("/", self._root)]
+
+    async def _root(self, request: Request) -> Response:
+        # Relative: behind a load balancer that ends TLS, the scheme of this request is not the client's. Temporary: there
+        # may be another page for people one day.
+        query = request.url.query
+        return RedirectResponse(f"/docs?{query}" if query else "/docs")
 
     async def _docs(self, _: Request) -> Response:
         # A few milliseconds, which a start need not wait for.

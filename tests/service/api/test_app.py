@@ -14,8 +14,11 @@ from tests.service.harness import LIVENESS_SECONDS, Api, running_api, wait_until
 
 def test_an_address_is_not_mended_by_a_redirect(api: Api) -> None:
     answer = api.client.post("/arquivos/", content=b"x", follow_redirects=False)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET, HEAD"
+    answer = api.client.post("/ingest/", content=b"x", follow_redirects=False)
     assert answer.status_code == 404
-    assert "'/arquivos/'" in answer.json()["detail"]
+    assert "'/ingest/'" in answer.json()["detail"]
 
 
 def test_what_is_left_to_clean_is_cleaned_before_the_app_ends(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_each_operation_has_a_command_line_that_a_shell_reads(text: str) -> None
         assert re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), address.removeprefix("https://api.example"))
         expected = {"get": [], "head": ["--head"]}.get(method, ["-X", method.upper()])
         assert words[1 : 1 + len(expected)] == expected
-    assert sum("Bearer <token>" in line for line in lines) == 5
+    assert sum("Bearer <token>" in line for line in lines) == 6
 
 
 def test_what_the_description_says_can_not_become_markup() -> None:
@@ -141,4 +141,21 @@ def test_what_the_description_says_can_not_become_markup() -> None:
 
 def test_the_page_is_rendered_once(api: Api) -> None:
     assert api.client.get("/docs").content == api.client.get("/docs").content
-    assert len(DocsRoutes(DESCRIPTION).routes()) == 1
+    assert len(DocsRoutes(DESCRIPTION).routes()) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", "/docs"),
+        ("?", "/docs"),
+        ("?a=b%20c&d=e", "/docs?a=b%20c&d=e"),
+        ("?//evil.example/", "/docs?//evil.example/"),
+    ],
+)
+def test_the_root_leads_to_the_page_with_its_query_and_to_nowhere_else(api: Api, query: str, expected: str) -> None:
+    for method in ("GET", "HEAD"):
+        answer = api.client.request(method, f"/{query}", follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (307, expected)
+    assert api.client.get(f"/{query}").content == api.client.get("/docs").content
+    assert api.client.post(f"/{query}", follow_redirects=False).status_code == 405
