@@ -69,9 +69,8 @@ class Directories:
             depth = next((depth for depth in range(len(steps), 0, -1) if steps[:depth] in self._durable), 0)
             try:
                 directory = self.get(steps[:depth])
-            except OSError as error:
-                if error.errno not in GONE:
-                    raise
+            except OSError:
+                # Gone, stale, or something that the way from the root will tell of as well.
                 depth, directory = 0, self._add((), Directory(os.open(self._root, _OPEN)))
             for step in steps[depth:]:
                 with contextlib.suppress(FileExistsError):

@@ -238,15 +238,21 @@ def test_looks_that_hang_together_count_as_one(tmp_path: Path, monkeypatch: pyte
     assert not part.exists()
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_file_system_is_no_end_of_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
+def test_a_full_file_system_is_no_end_of_a_process_and_any_other_failure_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
     parts = Parts(tmp_path)
     parts.prepare()
 
-    def full(*_: object, **__: object) -> None:
+    def failing(*_: object, **__: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(os, "utime", full)
-    parts.beat()
+    monkeypatch.setattr(os, "utime", failing)
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        parts.beat()
+    else:
+        with pytest.raises(OSError, match=os.strerror(code)):
+            parts.beat()
     monkeypatch.undo()
     assert len(list((tmp_path / "incoming").glob("*.alive"))) == 1

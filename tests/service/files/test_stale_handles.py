@@ -257,16 +257,18 @@ def test_a_sweep_passes_over_what_another_one_removes_and_fails_where_all_is_sta
     for name in ("1-0", "2-0"):
         (tmp_path / "incoming" / name).mkdir(parents=True)
         (tmp_path / "incoming" / name / "1.part").touch()
-    stale = ["2-0"]
+    stale, code = ["2-0"], errno.ESTALE
     scandir = os.scandir
 
     def scan(where: Any) -> Any:
         if Path(where).name in stale:
-            raise OSError(errno.ESTALE, "stale")
+            raise OSError(code, "stale")
         return scandir(where)
 
     monkeypatch.setattr(os, "scandir", scan)
     summary = sweep(tmp_path, -60, 1e12)
     assert (summary.removed_parts, summary.failed) == (1, 0)
-    stale.append("incoming")
+    stale[:] = ["incoming"]
+    assert sweep_and_log(tmp_path, 0) == 1
+    stale[:], code = ["2-0"], errno.EIO
     assert sweep_and_log(tmp_path, 0) == 1
