@@ -199,6 +199,7 @@ def test_one_read_is_under_way_however_many_tokens_are_unknown_and_nobody_waits_
 
     async def main() -> None:
         refreshing = asyncio.create_task(tokens.keep_current())
+        assert await asyncio.to_thread(parameter.hangs.wait, LIVENESS_SECONDS)
         for number in range(5):
             with pytest.raises(Unavailable) as raised:
                 await tokens.check(b"guess %d" % number)
