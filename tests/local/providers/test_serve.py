@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import grpc
 import pytest
-from google.protobuf.struct_pb2 import Struct
+from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from local.providers import plugin_process
@@ -41,14 +41,13 @@ def plugin(server: ProviderServer, *, package: str = "aws") -> Iterator[tuple[su
 
 def region_of(channel: grpc.Channel) -> str:
     """The region that a provider is configured for, as one of its functions tells it."""
-    request = provider_pb2.InvokeRequest(tok="aws:index/getRegion:getRegion", args=Struct())
+    request = provider_pb2.InvokeRequest(tok="aws:index/getRegion:getRegion", args=PropertyValue.marshal_map({}))
     answer = provider_pb2_grpc.ResourceProviderStub(channel).Invoke(request, timeout=60)
     return str(getattr(answer, "return")["region"])
 
 
 def configure(channel: grpc.Channel, region: str) -> None:
-    settings = Struct()
-    settings.update({"region": region})
+    settings = PropertyValue.marshal_map({"region": PropertyValue(region)})
     provider_pb2_grpc.ResourceProviderStub(channel).Configure(provider_pb2.ConfigureRequest(args=settings), timeout=60)
 
 

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from local.runner import Runner
 from tests.local.runner.fakes import FakeCloud, FakeImages, write_image
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ports_of_its_own() -> Iterator[None]:
+    """A range of ports for each process that tests run in: one might choose what another has chosen, and not yet used."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("local.runner.host._PORTS", range(20000 + 1000 * (worker % 10), 21000 + 1000 * (worker % 10)))
+        yield
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,9 +54,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(200, json.dumps(dict(os.environ)).encode())
         elif url.path == "/headers":
             self.answer(200, json.dumps([[k.lower(), v] for k, v in self.headers.items()]).encode())
-        elif url.path == "/slow":
-            time.sleep(float(query["seconds"]))
-            self.answer(200, b"slow")
+        elif url.path == "/held":
+            # Says that it was asked, and answers when it is told to.
+            open(os.path.join(query["folder"], "asked"), "w").close()
+            while not os.path.exists(os.path.join(query["folder"], "go")):
+                time.sleep(0.01)
+            self.answer(200, b"held")
         elif url.path == "/bytes":
             count = int(query["count"])
             self.send_response(200)
@@ -110,11 +114,15 @@ def serve():
     def stop(*_):
         threading.Thread(target=server.shutdown).start()
     signal.signal(signal.SIGTERM, signal.SIG_IGN if os.environ.get("STUBBORN") else stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     server.serve_forever(0.05)
     server.server_close()
     print("stopped cleanly", flush=True)
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["api"] and not os.environ.get("FORK"):
+        # Whoever reads the next line may stop it at once.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     print("started", sys.argv[1:], flush=True)
     if os.environ.get("EXIT_CODE"):
         print("bad configuration", flush=True)
@@ -225,13 +233,15 @@ def service(name: str = "api", revision: int = 1, balanced: bool = True, **outpu
             "deploymentCircuitBreaker": {"enable": True, "rollback": True},
             "deploymentMinimumHealthyPercent": 100,
             "deploymentMaximumPercent": 200,
+            # However long a task takes to start on a busy machine.
+            "healthCheckGracePeriodSeconds": 120,
             **outputs,
         },
     )
 
 
 def target_group(**health: Any) -> dict[str, Any]:
-    check = {"path": "/health", "matcher": "200", "interval": 1, "timeout": 1, "healthyThreshold": 2}
+    check = {"path": "/health", "matcher": "200", "interval": 1, "timeout": 60, "healthyThreshold": 2}
     check |= {"unhealthyThreshold": 2, **health}
     return resource(
         "aws:lb/targetGroup:TargetGroup", "api", {"arn": GROUP, "healthCheck": check, "deregistrationDelay": 10}
@@ -264,3 +274,9 @@ def api_stack(
         listener(),
         service("api", revision, **service_outputs),
     ]
+
+
+async def until(condition: Any, seconds: float = 120) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)

@@ -60,7 +60,7 @@ def answering(response: bytes, seen: list[bytes] | None = None) -> Handler:
 
 
 async def request(balancer: Balancer, method: str = "GET", path: str = "/", **more: object) -> httpx2.Response:
-    async with httpx2.AsyncClient(verify=False, timeout=20) as client:
+    async with httpx2.AsyncClient(verify=False, timeout=120) as client:
         return await client.request(method, f"http://127.0.0.1:{balancer.port}{path}", **more)  # type: ignore[arg-type]
 
 
@@ -68,7 +68,7 @@ async def raw(balancer: Balancer, data: bytes) -> bytes:
     """What the balancer answers to exactly these bytes, until it closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", balancer.port)
     writer.write(data)
-    answer = await asyncio.wait_for(reader.read(), 20)
+    answer = await asyncio.wait_for(reader.read(), 120)
     writer.close()
     return answer
 
@@ -260,9 +260,9 @@ async def test_expect_100_lets_the_client_send_once_the_target_wants_the_body(ba
     async with target(balancer, take):
         reader, writer = await asyncio.open_connection("127.0.0.1", balancer.port)
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
-        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).startswith(b"HTTP/1.1 100 ")
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 120)).startswith(b"HTTP/1.1 100 ")
         writer.write(b"hello")
-        assert (await asyncio.wait_for(reader.readuntil(b"hello"), 10)).startswith(b"HTTP/1.1 200 ")
+        assert (await asyncio.wait_for(reader.readuntil(b"hello"), 120)).startswith(b"HTTP/1.1 200 ")
         writer.close()
 
 
@@ -286,7 +286,7 @@ async def test_a_client_that_goes_away_ends_the_request_at_the_target(balancer: 
         while not found.outstanding:
             await asyncio.sleep(0.01)
         writer.close()
-        await asyncio.wait_for(ended.wait(), 10)
+        await asyncio.wait_for(ended.wait(), 120)
         assert await found.drained(10)
 
 
@@ -332,7 +332,7 @@ async def test_bodies_stream_both_ways_and_memory_does_not_grow_with_them(balanc
         for _ in range(count):
             yield block
 
-    async with target(balancer, echo_sizes), httpx2.AsyncClient(verify=False, timeout=30) as client:
+    async with target(balancer, echo_sizes), httpx2.AsyncClient(verify=False, timeout=120) as client:
         before = _peak_memory()
         ask = client.stream(
             "POST", f"http://127.0.0.1:{balancer.port}/", content=body(), headers={"Content-Length": str(size)}

@@ -42,7 +42,7 @@ async def watch(answers: Iterable[str | None], start_budget: float = 0, turns: i
         changed=script.changed,
     )
     running = asyncio.create_task(watch.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while len(script.turns) < turns:
             await asyncio.sleep(0.01)
     running.cancel()

@@ -27,7 +27,7 @@ async def spawn(folder: Path, program: str, **environment: str) -> Process:
 
 async def printed(folder: Path, word: str) -> str:
     """What the process printed, once `word` is part of it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while word not in (text := (folder / "log" / "out.log").read_text()):
             await asyncio.sleep(0.02)
     return text
@@ -44,7 +44,7 @@ def alive(pid: int) -> bool:
 
 
 async def gone(pid: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while alive(pid):
             await asyncio.sleep(0.02)
 
@@ -140,7 +140,7 @@ asyncio.run(main())
 """
     runner = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=subprocess.PIPE)
     assert runner.stdout is not None
-    pid = int(await asyncio.wait_for(runner.stdout.readline(), 30))
+    pid = int(await asyncio.wait_for(runner.stdout.readline(), 120))
     assert alive(pid)
     runner.kill()
     await runner.communicate()

@@ -23,13 +23,14 @@ from tests.local.runner.fakes import (
     service,
     target_group,
     task_definition,
+    until,
 )
 
 pytestmark = pytest.mark.anyio
 
 
 async def ask(runner: Runner, path: str = "/") -> httpx2.Response:
-    async with httpx2.AsyncClient(verify=False, timeout=20) as client:
+    async with httpx2.AsyncClient(verify=False, timeout=120) as client:
         return await client.get(f"http://127.0.0.1:{runner.port}{path}")
 
 
@@ -50,13 +51,14 @@ async def test_taking_the_api_away_closes_the_port_for_new_requests_and_ends_tho
     runner: Runner, tmp_path: Path
 ) -> None:
     await runner.apply(api_stack())
-    slow = asyncio.create_task(ask(runner, "/slow?seconds=1"))
-    await asyncio.sleep(0.3)
+    slow = asyncio.create_task(ask(runner, f"/held?folder={tmp_path}"))
+    await until((tmp_path / "asked").exists)
     removing = asyncio.create_task(runner.apply([]))
-    await asyncio.sleep(0.1)
-    response = await ask(runner)
+    while (response := await ask(runner)).status_code == 200:
+        await asyncio.sleep(0.02)
     assert (response.status_code, response.json()["detail"]) == (503, "no service listens")
-    assert (await slow).text == "slow"
+    (tmp_path / "go").touch()
+    assert (await slow).text == "held"
     assert (await removing).ok
     assert not runner.status() and not running(tmp_path / "run")
     assert (await runner.apply(api_stack())).ok
@@ -126,10 +128,14 @@ async def test_stop_lets_requests_end_and_leaves_nothing(cloud: FakeCloud, image
         ]
     )
     assert len(running(tmp_path)) == 3
-    slow = asyncio.create_task(ask(runner, "/slow?seconds=1"))
-    await asyncio.sleep(0.3)
-    await runner.stop()
-    assert (await slow).text == "slow"
+    slow = asyncio.create_task(ask(runner, f"/held?folder={tmp_path}"))
+    await until((tmp_path / "asked").exists)
+    stopping = asyncio.create_task(runner.stop())
+    # It begins.
+    await asyncio.sleep(0)
+    (tmp_path / "go").touch()
+    await stopping
+    assert (await slow).text == "held"
     assert not running(tmp_path)
     with pytest.raises(httpx2.ConnectError):
         await ask(runner)
@@ -143,7 +149,7 @@ async def test_a_cancelled_stop_kills(cloud: FakeCloud, images: FakeImages, tmp_
     await asyncio.sleep(0.5)
     assert running(tmp_path)
     stopping.cancel()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         await asyncio.gather(stopping, return_exceptions=True)
     assert not running(tmp_path)
 
@@ -192,7 +198,7 @@ async def test_a_runner_that_was_killed_leaves_no_task_to_the_next_one(
         sys.executable, "-c", PROGRAM, str(tmp_path), stdout=subprocess.PIPE, cwd=root
     )
     assert killed.stdout is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not (line := await killed.stdout.readline()).strip().isdigit():
             assert line, "the runner ended"
     groups = [int(record.read_text().split(":")[1].split(",")[0]) for record in running(tmp_path / "run")]
@@ -202,7 +208,7 @@ async def test_a_runner_that_was_killed_leaves_no_task_to_the_next_one(
     successor = make(cloud, images, tmp_path / "run", int(line))
     await successor.start()
     assert not running(tmp_path / "run")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         for group in groups:
             while _group_exists(group):
                 await asyncio.sleep(0.02)

@@ -38,7 +38,7 @@ def schedules(expression: str = "rate(1 hour)", exit_code: str = "0", **outputs:
 
 
 async def until(reports: list[str], count: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while len(reports) < count:
             await asyncio.sleep(0.02)
 
@@ -113,7 +113,7 @@ async def test_a_wrong_expression_is_refused_and_the_schedules_stay(keeper: Sche
 
 async def test_stop_ends_the_tasks_that_run(keeper: ScheduleKeeper, reports: list[str], tmp_path: Path) -> None:
     keeper.follow(schedules(exit_code="__import__('time').sleep(600)"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not list(tmp_path.glob("tasks/*.json")):
             await asyncio.sleep(0.02)
     await keeper.stop()

@@ -15,13 +15,13 @@ import httpx2
 import pytest
 
 from local.runner import Runner
-from tests.local.runner.fakes import api_stack, service, task_definition
+from tests.local.runner.fakes import api_stack, service, task_definition, until
 
 pytestmark = pytest.mark.anyio
 
 
 async def ask(runner: Runner, path: str = "/") -> httpx2.Response:
-    async with httpx2.AsyncClient(verify=False, timeout=20) as client:
+    async with httpx2.AsyncClient(verify=False, timeout=120) as client:
         return await client.get(f"http://127.0.0.1:{runner.port}{path}")
 
 
@@ -44,7 +44,7 @@ async def steady_load(runner: Runner, clients: int = 4) -> AsyncIterator[Load]:
     load, over = Load(), asyncio.Event()
 
     async def one() -> None:
-        async with httpx2.AsyncClient(verify=False, timeout=20) as client:
+        async with httpx2.AsyncClient(verify=False, timeout=120) as client:
             while not over.is_set():
                 url = f"http://127.0.0.1:{runner.port}/"
                 try:
@@ -63,12 +63,6 @@ async def steady_load(runner: Runner, clients: int = 4) -> AsyncIterator[Load]:
     yield load
     over.set()
     await asyncio.gather(*running)
-
-
-async def until(condition: Any, seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 async def test_a_deployment_returns_when_every_task_is_healthy(runner: Runner, reports: list[str]) -> None:
@@ -90,9 +84,9 @@ async def test_no_request_fails_while_a_new_definition_rolls_out(runner: Runner)
     await runner.apply(api_stack(desiredCount=2))
     before = await pids(runner)
     async with steady_load(runner) as load:
-        await asyncio.sleep(0.2)
+        await until(lambda: "1" in load.versions)
         assert (await runner.apply(api_stack(2, desiredCount=2))).ok
-        await asyncio.sleep(0.2)
+        await until(lambda: load.versions[-1] == "2")
     assert not load.errors
     assert set(load.statuses) == {200}
     assert set(load.versions) == {"1", "2"}
@@ -100,13 +94,16 @@ async def test_no_request_fails_while_a_new_definition_rolls_out(runner: Runner)
     assert not before & await pids(runner)
 
 
-async def test_a_slow_request_on_an_old_task_ends_before_the_task_does(runner: Runner) -> None:
+async def test_a_slow_request_on_an_old_task_ends_before_the_task_does(runner: Runner, tmp_path: Path) -> None:
     await runner.apply(api_stack())
-    slow = asyncio.create_task(ask(runner, "/slow?seconds=1.2"))
-    await asyncio.sleep(0.3)
+    slow = asyncio.create_task(ask(runner, f"/held?folder={tmp_path}"))
+    await until((tmp_path / "asked").exists)
     deploying = asyncio.create_task(runner.apply(api_stack(2)))
+    while (await ask(runner)).json()["version"] == "1":
+        await asyncio.sleep(0.02)
+    (tmp_path / "go").touch()
     response = await slow
-    assert (response.status_code, response.text) == (200, "slow")
+    assert (response.status_code, response.text) == (200, "held")
     assert (await deploying).ok
     assert (await ask(runner)).json()["version"] == "2"
 
@@ -143,8 +140,9 @@ async def test_a_task_that_dies_within_a_request_is_a_502_and_comes_back(runner:
 
 
 async def test_restarts_back_off(runner: Runner, reports: list[str]) -> None:
-    stack = [task_definition("idle", environment={"EXIT_CODE": "9"}), service("idle", balanced=False)]
-    rollout = await runner.apply([stack[0], service("idle", balanced=False, deploymentCircuitBreaker=None)])
+    # A shell, which has ended within the second after which a task without a health check counts as running.
+    ends = task_definition("idle", container={"entryPoint": ["sh", "-c", "exit 9"]})
+    rollout = await runner.apply([ends, service("idle", balanced=False, deploymentCircuitBreaker=None)])
     assert not rollout.ok
     await until(lambda: len(reports) > 5)
     delays = [float(line.rsplit(" ", 2)[1]) for line in reports if "restarting" in line]
@@ -154,9 +152,8 @@ async def test_restarts_back_off(runner: Runner, reports: list[str]) -> None:
 async def test_without_a_circuit_breaker_it_is_called_failed_and_tried_on(runner: Runner, tmp_path: Path) -> None:
     switch = tmp_path / "broken"
     switch.touch()
-    program = f"import os, time; assert not os.path.exists({str(switch)!r}); time.sleep(600)"
     stack = [
-        task_definition("idle", container={"entryPoint": ["python", "-c", program]}),
+        task_definition("idle", container={"entryPoint": ["sh", "-c", f"test ! -e {switch} && exec sleep 600"]}),
         service("idle", balanced=False, deploymentCircuitBreaker={"enable": False}),
     ]
     assert not (await runner.apply(stack)).ok
@@ -182,9 +179,10 @@ async def test_a_broken_deployment_is_rolled_back_with_its_reasons_while_the_old
 
 
 async def test_a_deployment_that_never_becomes_healthy_is_rolled_back(runner: Runner) -> None:
-    health = {"interval": 0.3, "unhealthyThreshold": 2}
-    await runner.apply(api_stack(health=health))
-    (failure,) = (await runner.apply(api_stack(2, {"HEALTH": "500"}, health=health))).failed
+    # For as long as a task may take to start on a busy machine.
+    patient = {"healthCheckGracePeriodSeconds": 3}
+    await runner.apply(api_stack(**patient))
+    (failure,) = (await runner.apply(api_stack(2, {"HEALTH": "500"}, **patient))).failed
     assert failure.rolled_back
     assert all("GET /health answered 500" in stopped for stopped in failure.stopped)
     assert (await ask(runner)).json()["version"] == "1"
@@ -224,8 +222,10 @@ async def test_an_unhealthy_task_is_replaced(runner: Runner, tmp_path: Path, rep
     marker.touch()
     await until(lambda: any("GET /health answered 503, restarting" in line for line in reports))
     marker.unlink()
-    await until(lambda: runner.status()[0].healthy == 1)
-    assert not before & await pids(runner)
+    async with asyncio.timeout(120):
+        while (answer := await ask(runner)).status_code != 200 or answer.json()["pid"] in before:
+            await asyncio.sleep(0.02)
+    assert str(runner.status()[0]) == "api 1/1 healthy"
 
 
 async def test_room_below_the_desired_count_lets_an_old_task_make_way(runner: Runner) -> None:

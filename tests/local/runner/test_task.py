@@ -40,7 +40,7 @@ def definition(environment: dict[str, str] | None = None, **container: Any) -> T
 async def environment_of(task: Task) -> dict[str, str]:
     """What a running task finds in its environment; it is stopped then."""
     task.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while "started" not in task.log_tail():
             assert not task.stopped, task.stopped
             await asyncio.sleep(0.02)
@@ -138,15 +138,17 @@ async def test_a_task_that_is_stopped_at_once_never_begins_or_ends(host: Host) -
     task = Task(host, definition(), "api")
     task.start()
     task.stop()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         assert (await task.finished()).asked
 
 
 async def test_a_failing_health_check_ends_it(host: Host) -> None:
     check = {"command": ["CMD", "python", "-c", "raise SystemExit('sick')"], "interval": 0.2, "retries": 2}
+    # For as long as its port may take to open on a busy machine.
+    check |= {"startPeriod": 3}
     task = Task(host, definition(healthCheck=check), "api")
     task.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         stopped = await task.finished()
     assert not stopped.asked
     assert "health check exited 1: sick" in str(stopped)

@@ -7,7 +7,7 @@ import os
 import threading
 from abc import abstractmethod
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 from botocore.config import Config
@@ -18,6 +18,8 @@ from local.providers.aws.place import Place
 from local.providers.kind import Created, Properties, ResourceKind
 
 CLOUD_ENDPOINT_VARIABLE = "LOCAL_CLOUD_ENDPOINT"
+# Sessions are not safe to make clients in from several threads at once; the clients are safe to use.
+_LOCK = threading.Lock()
 _MISSING = {
     "404",
     "AWS.SimpleQueueService.NonExistentQueue",
@@ -43,8 +45,6 @@ class Clients:
         self._place = place
         self._endpoint = endpoint
         self._clients: dict[str, Any] = {}
-        # Sessions are not safe to make clients in from several threads at once; the clients are safe to use.
-        self._lock = threading.Lock()
 
     @property
     def endpoint(self) -> str | None:
@@ -58,19 +58,20 @@ class Clients:
                 f"no embedded AWS to create this in ({CLOUD_ENDPOINT_VARIABLE} is not set): this provider deploys the local "
                 "stack only, by `make up`; every other stack it can preview"
             )
-        with self._lock:
+        with _LOCK:
             if service not in self._clients:
-                self._clients[service] = self._session.client(
+                self._clients[service] = _session(self._place.region).client(
                     service, endpoint_url=endpoint, config=Config(s3={"addressing_style": "path"})
                 )
             return self._clients[service]
 
-    @cached_property
-    def _session(self) -> Any:
-        # Previews do without: importing boto3 is a third of this plugin's start.
-        import boto3
 
-        return boto3.session.Session(OPERATOR_ACCESS_KEY_ID, OPERATOR_SECRET_ACCESS_KEY, region_name=self._place.region)
+@cache
+def _session(region: str) -> Any:
+    # Previews do without boto3, and the rest with one session: each reads the models of its services anew.
+    import boto3
+
+    return boto3.session.Session(OPERATOR_ACCESS_KEY_ID, OPERATOR_SECRET_ACCESS_KEY, region_name=region)
 
 
 class Real(ResourceKind):
