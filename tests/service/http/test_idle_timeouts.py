@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -8,6 +10,31 @@ import pytest
 from service.http.idle_timeouts import IdleTimeouts
 
 Message = dict[str, Any]
+
+
+class _Jumping(selectors.DefaultSelector):
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        assert timeout is not None, "it waits for ever"
+        self.now += timeout
+        return super().select(0)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """A loop on which time passes when there is nothing else to do, and then at once."""
+
+    def __init__(self) -> None:
+        self._jumping = _Jumping()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return self._jumping.now
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=_Loop) as runner:
+        runner.run(main)
 
 
 async def _never() -> Message:
@@ -27,7 +54,7 @@ def test_who_sends_in_time_is_let_alone() -> None:
         await asyncio.sleep(0.15)  # longer than the time in which something must come, but nothing is waited for
         assert await stalls.receive(_at_once) == {"type": "http.request"}
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_who_sends_nothing_is_given_up_and_the_task_goes_on() -> None:
@@ -39,7 +66,7 @@ def test_who_sends_nothing_is_given_up_and_the_task_goes_on() -> None:
         await asyncio.sleep(0)
         assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_each_has_its_own_time() -> None:
@@ -58,7 +85,7 @@ def test_each_has_its_own_time() -> None:
             with pytest.raises(TimeoutError):
                 await task
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_task_that_is_cancelled_by_others_is_cancelled() -> None:
@@ -70,4 +97,4 @@ def test_a_task_that_is_cancelled_by_others_is_cancelled() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    asyncio.run(main())
+    run(main())
