@@ -34,7 +34,7 @@ def working(queue: MemoryQueue, bucket: MemoryBucket, **options: Any) -> Iterato
         yield worker
     finally:
         worker.stop()
-        thread.join(20)
+        thread.join(LIVENESS_SECONDS)
         assert not thread.is_alive()
 
 
@@ -253,7 +253,7 @@ def test_no_message_is_taken_without_room_for_it() -> None:
         with lock:
             running += 1
             most = max(most, running)
-        assert go_on.wait(10)
+        assert go_on.wait(LIVENESS_SECONDS)
         with lock:
             running -= 1
 
@@ -292,7 +292,7 @@ def test_a_long_job_keeps_its_message_hidden() -> None:
     go_on = threading.Event()
 
     def slow(_: str) -> None:
-        assert go_on.wait(10)
+        assert go_on.wait(LIVENESS_SECONDS)
 
     bucket.fail = slow
     fill(queue, 1)
@@ -320,14 +320,14 @@ def test_stopping_finishes_what_runs_and_hands_back_what_comes_too_late() -> Non
         def receive(self, limit: int) -> list[Message]:
             if storing.is_set():
                 polled.set()
-                assert go_on.wait(10)
+                assert go_on.wait(LIVENESS_SECONDS)
             return original(limit)
 
         delete = staticmethod(queue.delete)
         hide = staticmethod(queue.hide)
 
     with working(LatePoll(), bucket) as worker:
-        assert polled.wait(10)
+        assert polled.wait(LIVENESS_SECONDS)
         fill(queue, 4)
         worker.stop()
         go_on.set()
@@ -350,18 +350,19 @@ def test_a_queue_that_is_away_is_waited_for_and_then_worked_off() -> None:
 
 def test_once_the_queue_is_back_an_idle_worker_polls_without_pause() -> None:
     class Counting(MemoryQueue):
-        polls = 0
+        asked = polls = 0
 
         def receive(self, most: int) -> list[Message]:
+            self.asked += 1
             received = super().receive(most)
             self.polls += 1
             return received
 
     queue = Counting()
     queue.away = True
-    with working(queue, MemoryBucket()):
-        # Long enough for some failures in a row, each with a longer pause after it.
-        time.sleep(3)
+    with working(queue, MemoryBucket(), queue_pause=Backoff(60, shortest_seconds=0.05, jitter=lambda: 1.0)):
+        # Each failure is followed by a longer pause than the one before it; the last is of more than a second.
+        wait_until(lambda: queue.asked > 5)
         assert queue.polls == 0
         queue.away = False
         wait_until(lambda: queue.polls > 100)
