@@ -56,8 +56,8 @@ class Api:
         return {b"Authorization": f"Bearer {TOKEN}".encode()}
 
     def parts(self) -> list[Path]:
-        """Parts of uploads on disk, once the threads have had time to remove what they remove in the background."""
-        wait_until(lambda: not list(self.store.root.glob("incoming/*/*.part")), must=False, seconds=0.5)
+        """Parts of uploads on disk, if there are still any when the threads have had time to remove them."""
+        wait_until(lambda: not list(self.store.root.glob("incoming/*/*.part")), must=False)
         return list(self.store.root.glob("incoming/*/*.part"))
 
 

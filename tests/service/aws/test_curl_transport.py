@@ -148,7 +148,7 @@ def test_each_thread_keeps_a_connection_of_its_own_open(server: Server) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(LIVENESS_SECONDS)
     assert len(server.requests) == 15
     assert len(server.connections) == 3
 

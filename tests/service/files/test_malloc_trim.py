@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from service.files.malloc_trim import AFTER_BYTES, MallocTrim
 from service.thread_pool import ThreadPool
+from tests.service.harness import LIVENESS_SECONDS
 
 
 class Counted(MallocTrim):
@@ -18,7 +19,7 @@ class Counted(MallocTrim):
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIVENESS_SECONDS):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -45,7 +45,7 @@ def test_a_storage_that_hangs_is_not_ready_within_the_bound_and_costs_one_thread
 
     def hang() -> None:
         asked.append(threading.current_thread())
-        go_on.wait(30)
+        go_on.wait(LIVENESS_SECONDS)
 
     with running_api(tmp_path, probe=StorageProbe(hang, bound_seconds=0.05, keep_seconds=0)) as api:
         for _ in range(3):

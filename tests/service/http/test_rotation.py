@@ -19,7 +19,7 @@ from service.http.errors import Unauthorized, Unavailable
 from service.http.tokens import Tokens
 from service.thread_pool import ThreadPool
 from tests.service.conftest import Aws
-from tests.service.harness import Process, started, wait_until
+from tests.service.harness import LIVENESS_SECONDS, Process, started, wait_until
 from tests.service.memory import MemoryParameter
 
 TASKS = 3
@@ -54,7 +54,7 @@ class Load:
     over: threading.Event = field(default_factory=threading.Event)
 
     def client(self, process: Process, *, wrong: str = "") -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=LIVENESS_SECONDS)
         turn = 0
         while not self.over.is_set():
             # Read once: the token may change while the request is under way, and the one presented stays live.
@@ -89,7 +89,7 @@ def test_a_token_changed_under_load_refuses_nobody_who_has_a_live_one(aws: Aws, 
     finally:
         load.over.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(LIVENESS_SECONDS)
     right = {key: count for key, count in load.answers.items() if key[0] != "guess"}
     assert {status for _, status in right} == {202}, right
     assert {token for token, _ in right} == {"v1", "v2", "v3", "v4"}
@@ -146,7 +146,7 @@ def test_a_refresh_that_began_before_the_token_was_presented_does_not_refuse_it(
             value = super().get()
             if self.reads == 2:
                 reading.set()
-                assert go_on.wait(10)
+                assert go_on.wait(LIVENESS_SECONDS)
             return value
 
     threads = ThreadPool("test", 2)
@@ -156,7 +156,7 @@ def test_a_refresh_that_began_before_the_token_was_presented_does_not_refuse_it(
 
     async def main() -> None:
         guess = asyncio.create_task(tokens.check(b"guess"))
-        assert await asyncio.to_thread(reading.wait, 10)
+        assert await asyncio.to_thread(reading.wait, LIVENESS_SECONDS)
         parameter.value = "two"
         right = asyncio.create_task(tokens.check(b"two"))
         await asyncio.sleep(0.1)

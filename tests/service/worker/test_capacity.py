@@ -4,7 +4,7 @@ import threading
 import time
 
 from service.worker.capacity import Capacity
-from tests.service.harness import wait_until
+from tests.service.harness import LIVENESS_SECONDS, wait_until
 
 
 def take(room: Capacity, most: int = 10, *, first_seconds: float = 0.01, rest_seconds: float = 0.01) -> int:
@@ -38,13 +38,15 @@ def test_it_waits_for_a_full_call_but_not_for_long() -> None:
     room = Capacity(10, 1000)
     assert take(room) == 10
     taken: list[int] = []
-    thread = threading.Thread(target=lambda: taken.append(take(room, first_seconds=10, rest_seconds=10)))
+    thread = threading.Thread(
+        target=lambda: taken.append(take(room, first_seconds=LIVENESS_SECONDS, rest_seconds=LIVENESS_SECONDS))
+    )
     thread.start()
     for _ in range(10):
         assert taken == []
         room.give()
         time.sleep(0.002)
-    thread.join(10)
+    thread.join(LIVENESS_SECONDS)
     assert taken == [10], "what came free one by one was taken together"
     room.give(1)
     assert take(room, rest_seconds=0.05) == 1, "what there is, when the rest does not come"
@@ -55,7 +57,10 @@ def test_several_who_wait_do_not_share_what_little_comes_free() -> None:
     assert take(room) + take(room) == 20
     taken: list[int] = []
     threads = [
-        threading.Thread(target=lambda: taken.append(take(room, first_seconds=10, rest_seconds=10))) for _ in range(2)
+        threading.Thread(
+            target=lambda: taken.append(take(room, first_seconds=LIVENESS_SECONDS, rest_seconds=LIVENESS_SECONDS))
+        )
+        for _ in range(2)
     ]
     for thread in threads:
         thread.start()
@@ -73,4 +78,4 @@ def test_who_can_not_even_begin_to_wait_in_time_gets_nothing() -> None:
     time.sleep(0.05)
     assert take(room, first_seconds=0.01) == 0
     room.give()
-    first.join(10)
+    first.join(LIVENESS_SECONDS)
