@@ -34,17 +34,17 @@ $(READY): requirements.txt service/requirements.txt requirements-local.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, this is $$($(PYTHON) --version): set PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) -m venv failed: install the venv module (Debian: python3-venv)"; exit 1; }
 	@echo "installing the pinned packages into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(^:%=-r %)
+	@$(BIN)/python -m pip install --require-hashes --quiet --disable-pip-version-check $(^:%=-r %)
 	@touch $@
 
 $(READY_DEV): $(READY) requirements-dev.txt
 	@echo "installing the pinned test packages into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install --require-hashes --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
 $(READY_BENCH): $(READY) requirements-bench.txt
 	@echo "installing the pinned packages of the benchmark into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@$(BIN)/python -m pip install --require-hashes --quiet --disable-pip-version-check -r requirements-bench.txt
 	@touch $@
 
 up: $(READY)

@@ -9,8 +9,13 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 FIRST_PARTY = {"components", "settings"}
+LOCKS = sorted(
+    str(file.relative_to(ROOT)) for folder in (ROOT, ROOT / "service") for file in folder.glob("requirements*.txt")
+)
 
 
 def pinned(file: str) -> dict[str, str]:
@@ -54,7 +59,27 @@ def test_an_older_python_is_refused_by_what_is_installed_first() -> None:
 
 def test_every_lock_has_the_same_version_of_a_package() -> None:
     versions: dict[str, set[str]] = defaultdict(set)
-    for file in [*ROOT.glob("requirements*.txt"), ROOT / "service/requirements.txt"]:
-        for name, version in pinned(str(file.relative_to(ROOT))).items():
+    # What tracing needs is installed in the image alone, beside the service's own.
+    for file in (file for file in LOCKS if "otel" not in file):
+        for name, version in pinned(file).items():
             versions[name].add(version)
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+
+
+@pytest.mark.parametrize("file", LOCKS)
+def test_every_package_of_a_lock_is_known_by_the_hashes_of_its_files(file: str) -> None:
+    # With one package's hash pip asks for everybody's: https://pip.pypa.io/en/stable/topics/secure-installs/
+    text = (ROOT / file).read_text().replace(" \\\n", " ")
+    for line in text.splitlines():
+        # The guard is installed by nobody.
+        if not line.startswith("python-3."):
+            assert re.fullmatch(r"[\w.-]+(\[.*?\])?==\S+( ; [^;]+?)?(\s+--hash=sha256:[0-9a-f]{64})+", line), line[:80]
+    assert "://" not in re.sub(r"(?m)^python-3.*", "", text), "where packages come from is up to whoever installs them"
+
+
+def test_what_installs_packages_asks_for_their_hashes() -> None:
+    for file in ("Makefile", "service/Dockerfile"):
+        text = (ROOT / file).read_text().replace("\\\n", " ")
+        commands = re.findall(r"pip\b[^\n]* install .*", text)
+        assert commands, file
+        assert all("--require-hashes" in command for command in commands), file

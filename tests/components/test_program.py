@@ -226,7 +226,7 @@ def test_plain_pulumi_runs_it_with_the_versions_that_it_is_pinned_to() -> None:
     # What failed must not turn green, so every preview and update looks at what there is.
     assert project["options"] == {"refresh": "always"}
     pinned = (ROOT / "requirements.txt").read_text()
-    assert f"pulumi=={project['requiredPulumiVersion'].removeprefix('>=')}\n" in pinned
+    assert f"pulumi=={project['requiredPulumiVersion'].removeprefix('>=')} " in pinned
 
 
 def test_the_components_need_neither_the_application_nor_the_local_stack_nor_unix() -> None:

@@ -166,4 +166,4 @@ def test_the_pins_of_the_module_and_of_the_sdk_are_the_same() -> None:
     root = Path(__file__).resolve().parents[3]
     module = (root / "local" / "toolchain" / "go.mod").read_text()
     assert f"github.com/pulumi/pulumi/pkg/v3 v{VERSION}" in module
-    assert f"pulumi=={VERSION}\n" in (root / "requirements.txt").read_text()
+    assert f"pulumi=={VERSION} " in (root / "requirements.txt").read_text()
