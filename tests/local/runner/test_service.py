@@ -180,7 +180,7 @@ async def test_a_broken_deployment_is_rolled_back_with_its_reasons_while_the_old
 
 async def test_a_deployment_that_never_becomes_healthy_is_rolled_back(runner: Runner) -> None:
     # For as long as a task may take to start on a busy machine.
-    patient = {"healthCheckGracePeriodSeconds": 3}
+    patient: dict[str, Any] = {"healthCheckGracePeriodSeconds": 3}
     await runner.apply(api_stack(**patient))
     (failure,) = (await runner.apply(api_stack(2, {"HEALTH": "500"}, **patient))).failed
     assert failure.rolled_back
