@@ -23,7 +23,9 @@ from service.aws.queues import SqsOutbox
 from service.files.store import FileStore
 from service.http.health import Liveness
 from service.http.lifecycle import Lifecycle
+from service.http.refusals import refuse
 from service.http.tokens import SsmParameter, Tokens
+from service.server import Options, http_protocol
 from service.settings import ApiSettings
 from service.telemetry import logs
 from service.telemetry.metrics import Metrics
@@ -107,7 +109,7 @@ def run_api(settings: ApiSettings) -> int:
         host="0.0.0.0",
         port=settings.port,
         loop="uvloop",
-        http="service.server.protocol:HttpProtocol",
+        http=http_protocol(Options(stall_seconds=settings.files_stall_seconds, render=refuse)),
         ws="none",
         lifespan="on",
         log_config=None,

@@ -6,12 +6,15 @@ import asyncio
 
 from starlette.types import Receive, Scope, Send
 
+from service.files.record import DamagedFile
 from service.files.store import StoredFile
 from service.http.asgi import RawHeaders
 from service.http.conditions import ByteRange
-from service.server.sendfile import FileBody
-from service.server.transport import FileTransport, file_transport
 from service.thread_pool import ThreadPool
+
+# The ASGI extension: https://asgi.readthedocs.io/en/latest/extensions.html#zero-copy-send. With ``run``, which a server may
+# not know, the calls that may wait for a disk are made where all such calls are.
+ZERO_COPY_SEND = "http.response.zerocopysend"
 
 # A piece is read at once, the larger the faster, and up to two of each download are in memory. All downloads together
 # hold about so much, whether they are few and fast or many and slow.
@@ -37,7 +40,7 @@ class Downloads:
 
     def inline_bytes(self, scope: Scope) -> int:
         """Up to this size a file is best read whole by the thread that opens it, and sent in one piece."""
-        return self.piece_bytes if file_transport(scope) is None else min(INLINE_BYTES, self.piece_bytes)
+        return min(INLINE_BYTES, self.piece_bytes) if _sends_files(scope) else self.piece_bytes
 
 
 async def download(
@@ -50,48 +53,38 @@ async def download(
     scope: Scope,
     receive: Receive,
     send: Send,
-    *,
-    stall_seconds: float,
 ) -> None:
-    """Sends ``span`` of ``file`` and closes the file: without a copy where the connection can, else through memory.
-
-    A client that takes nothing for ``stall_seconds`` loses the connection.
-    """
-    transport = file_transport(scope)
+    """Sends ``span`` of ``file`` and closes the file: without a copy where the server can, else through memory."""
     try:
-        if transport is None:
-            await _through_memory(file, span, threads, downloads, status, headers, receive, send)
+        if _sends_files(scope):
+            await _without_copy(file, span, threads, status, headers, send)
         else:
-            await _without_copy(file, span, threads, status, headers, transport, send, stall_seconds)
+            await _through_memory(file, span, threads, downloads, status, headers, receive, send)
     finally:
         if not file.closed:
             threads.forget(file.close)
 
 
+def _sends_files(scope: Scope) -> bool:
+    return ZERO_COPY_SEND in scope.get("extensions", ())
+
+
 async def _without_copy(
-    file: StoredFile,
-    span: ByteRange,
-    threads: ThreadPool,
-    status: int,
-    headers: RawHeaders,
-    transport: FileTransport,
-    send: Send,
-    stall_seconds: float,
+    file: StoredFile, span: ByteRange, threads: ThreadPool, status: int, headers: RawHeaders, send: Send
 ) -> None:
     if span.start:
         # A file that can't be read is still told as an error. Opening it has read from its start and from its end.
         await threads.start(file.read, ByteRange(span.start, span.start + 1))
-    transport.cork()
     await send({"type": "http.response.start", "status": status, "headers": headers})
     position = span.start
     while position < span.stop:
-        stop = min(position + SLICE_BYTES, span.stop)
-        body = FileBody(file, ByteRange(position, stop), is_last=stop == span.stop)
-        await send({"type": "http.response.body", "body": body, "more_body": True})
-        if not await body.sent(threads, stall_seconds):
-            return
-        position = stop
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+        count = min(SLICE_BYTES, span.stop - position)
+        message = {"type": ZERO_COPY_SEND, "file": file, "offset": position, "count": count, "run": threads.start}
+        position += count
+        try:
+            await send({**message, "more_body": position < span.stop})
+        except EOFError as error:
+            raise DamagedFile(f"{file.file_id}: cut short while it was sent") from error
 
 
 async def _through_memory(

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from service.files import codings, ids
 from service.files.downloads import Downloads, download
@@ -36,14 +36,14 @@ from service.http.errors import BadRequest, DigestMismatch, NotFound, Problem, S
 from service.http.fields import Fields, select
 from service.http.idle_timeouts import IdleTimeouts
 from service.http.tokens import UNREAD_BODY_BYTES, Tokens, bearer
-from service.server import rawbody
-from service.server.peer import PeerGone
-from service.server.rawbody import RawBody
-from service.server.transport import file_transport
 from service.settings import ApiSettings
 from service.telemetry.metrics import Metrics
 from service.thread_pool import ThreadPool
 
+# The server's ASGI extension by which the rest of a body goes from the network to ``write`` in a thread. From here on that
+# costs less than to have the server read it.
+RECEIVE_INTO = "http.request.receiveinto"
+RECEIVE_INTO_BYTES = 128 * 1024
 # Received bytes are handed to a thread in pieces, and the next piece collects meanwhile. All uploads together hold no
 # more than so much, whether they are few and fast or many and slow.
 PIECES_BYTES = 8 * 1024 * 1024
@@ -133,7 +133,7 @@ class FileRoutes:
             check_change(select(scope, _CONDITIONS), None, None)
         self._uploads += 1
         try:
-            stored = await self._take(scope, receive, part, declared, promised)
+            stored = await self._take(scope, receive, send, part, declared, promised)
         except DigestError as error:
             sent = digests.field(error.actual.hex())
             raise DigestMismatch(f"The content received hashes to {sent}; nothing was stored. Send it again.") from None
@@ -151,17 +151,20 @@ class FileRoutes:
         await _created(send, stored, self._label)
 
     async def _take(
-        self, scope: Scope, receive: Receive, part: Part, declared: int | None, promised: bytes | None
+        self, scope: Scope, receive: Receive, send: Send, part: Part, declared: int | None, promised: bytes | None
     ) -> Stored:
-        transport = file_transport(scope) if declared is not None and declared > rawbody.LEAST_BYTES else None
         deadline = time.monotonic() + LONGEST_UPLOAD_SECONDS
         most = self._settings.files_max_bytes
         piece: list[bytes] = []
         in_piece = received = 0
         writing: asyncio.Future[None] | None = None
+        takes_rest = (
+            declared is not None and declared > RECEIVE_INTO_BYTES and RECEIVE_INTO in scope.get("extensions", ())
+        )
         more = True
         while more:
-            chunk, more = await self._receive(receive, deadline)
+            message = await self._receive(receive, deadline)
+            chunk, more = message.get("body", b""), message.get("more_body", False)
             received += len(chunk)
             self._heap.passed += len(chunk)
             if received > most:
@@ -170,11 +173,12 @@ class FileRoutes:
             in_piece += len(chunk)
             # Not held on to while the next one is waited for, which a slow client may make long.
             chunk = b""
-            if transport is not None and more:
+            del message
+            if takes_rest and more:
                 assert declared is not None
-                if declared - received >= rawbody.LEAST_BYTES:
-                    return await self._take_raw(transport.take(declared - received), part, piece, promised, deadline)
-                transport = None
+                if declared - received >= RECEIVE_INTO_BYTES:
+                    return await self._take_rest(receive, send, part, piece, promised, deadline)
+                takes_rest = False
             if more and in_piece >= min(LARGEST_PIECE_BYTES, PIECES_BYTES // self._uploads):
                 if writing is not None:
                     await writing
@@ -188,46 +192,42 @@ class FileRoutes:
         part.begun = True
         return await self._writers.start(part.publish, piece, promised)
 
-    async def _take_raw(
-        self, body: RawBody, part: Part, piece: list[bytes], promised: bytes | None, deadline: float
+    async def _take_rest(
+        self, receive: Receive, send: Send, part: Part, piece: list[bytes], promised: bytes | None, deadline: float
     ) -> Stored:
+        """Has the server write what is still to come, after ``piece``."""
+        stored: list[Stored] = []
+
+        def write(view: memoryview, more_body: bool) -> None:
+            if piece:
+                part.write(piece)
+                # A slow client's request would hold on to it.
+                piece.clear()
+            if more_body:
+                part.write((view,))
+            else:
+                stored.append(part.publish((view,), promised))
+
         part.begun = True
-        left, heard = body.left, time.monotonic()
-        try:
-            while (stored := await self._writers.start(_fill, part, body, piece, promised)) is None:
-                now = time.monotonic()
-                self._check_deadline(now, deadline)
-                if body.left < left:
-                    self._heap.passed += left - body.left
-                    left, heard = body.left, now
-                elif now - heard >= self._stalls.seconds:
-                    raise self._stalled()
-                # So often, a slow client's bytes are looked for, few as they may be.
-                await body.arrival(self._stalls.seconds / 4)
-        except PeerGone:
-            await body.end()
-            raise ClientDisconnect from None
-        finally:
-            body.stop()
-        return stored
+        await send({"type": RECEIVE_INTO, "write": write, "run": self._writers.start})
+        more = True
+        while more:
+            message = await self._receive(receive, deadline)
+            self._heap.passed += message["count"]
+            more = message["more_body"]
+        return stored[0]
 
-    def _stalled(self) -> Stalled:
-        return Stalled(f"Nothing arrived for {self._stalls.seconds:g} s; nothing was stored.")
-
-    def _check_deadline(self, now: float, deadline: float) -> None:
-        if now > deadline:
-            hours = LONGEST_UPLOAD_SECONDS // 3600
-            raise Stalled(f"The body did not end within {hours} hours; nothing was stored.")
-
-    async def _receive(self, receive: Receive, deadline: float) -> tuple[bytes, bool]:
+    async def _receive(self, receive: Receive, deadline: float) -> Message:
         try:
             message = await self._stalls.receive(receive)
         except TimeoutError:
-            raise self._stalled() from None
+            raise Stalled(f"Nothing arrived for {self._stalls.seconds:g} s; nothing was stored.") from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        self._check_deadline(time.monotonic(), deadline)
-        return message.get("body", b""), message.get("more_body", False)
+        if time.monotonic() > deadline:
+            hours = LONGEST_UPLOAD_SECONDS // 3600
+            raise Stalled(f"The body did not end within {hours} hours; nothing was stored.")
+        return message
 
     async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._needs_token:
@@ -275,11 +275,7 @@ class FileRoutes:
                 await answer(send, status, headers, content if status == 200 else content[span.start : span.stop])
                 self._release(file)
             else:
-                stall_seconds = self._settings.files_stall_seconds
-                await download(
-                    *(file, span, self._readers, self._downloads, status, headers, scope, receive, send),
-                    stall_seconds=stall_seconds,
-                )
+                await download(file, span, self._readers, self._downloads, status, headers, scope, receive, send)
         finally:
             self._downloads.under_way -= 1
 
@@ -301,16 +297,6 @@ class FileRoutes:
         except OSError as error:
             raise _missing(error, file_id) from error
         await answer(send, 204, [])
-
-
-def _fill(part: Part, body: RawBody, piece: list[bytes], promised: bytes | None) -> Stored | None:
-    """Stores what has arrived; all of it, if nothing more is to come. For a thread."""
-    if piece:
-        part.write(piece)
-        # A slow client's request would hold on to it.
-        piece.clear()
-    last = body.receive(lambda view: part.write((view,)))
-    return None if last is None else part.publish((last,), promised)
 
 
 def _missing(error: OSError, file_id: str) -> Exception:

@@ -20,13 +20,9 @@ INLINE_BYTES = 256 * 1024
 FIRST_READ_BYTES = 16 * 1024
 # Opening and reading a small file takes longer only on a network, or on a disk that is busy.
 QUICK_SECONDS = 0.0005
-# Read and sent in its place where a file system has no sendfile.
-FALLBACK_BYTES = 64 * 1024
 
 # What is no regular file was not put there by this service: a link is not followed, a FIFO not waited for.
 _OPEN_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-# Not every file system has it.
-_NO_SENDFILE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def open_file(file_id: str, directory: Directory, read_all_up_to: int) -> StoredFile:
@@ -88,23 +84,9 @@ class StoredFile:
             raise DamagedFile(f"{self.file_id}: cut short while it was read")
         return found
 
-    def send(self, socket_descriptor: int, span: ByteRange) -> int:
-        """Sends from the start of ``span`` on through a socket that does not block, without a copy; returns how many bytes.
-
-        Raises BlockingIOError if the socket takes none now, OSError, and DamagedFile if the bytes are gone.
-        """
-        with self._lock:
-            try:
-                sent = os.sendfile(socket_descriptor, self._descriptor, span.start, span.length)
-            except OSError as error:
-                if error.errno not in _NO_SENDFILE:
-                    raise
-                sent = os.write(
-                    socket_descriptor, os.pread(self._descriptor, min(span.length, FALLBACK_BYTES), span.start)
-                )
-        if not sent:
-            raise DamagedFile(f"{self.file_id}: cut short while it was read")
-        return sent
+    def fileno(self) -> int:
+        """For who sends the file without a copy; of no use after ``close``."""
+        return self._descriptor
 
     def close(self) -> None:
         with self._lock:

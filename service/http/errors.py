@@ -8,6 +8,7 @@
     ├── NotFound              404     urn:problem:not-found
     ├── MethodNotAllowed      405     urn:problem:method-not-allowed
     ├── Stalled               408     urn:problem:body-stalled
+    ├── LengthRequired        411     urn:problem:length-required
     ├── PreconditionFailed    412     urn:problem:precondition-failed
     ├── TooLarge              413     urn:problem:too-large
     ├── UnsupportedMediaType  415     urn:problem:unsupported-media-type
@@ -15,8 +16,9 @@
     ├── Invalid               422     urn:problem:invalid
     ├── HeadTooLarge          431     urn:problem:head-too-large
     ├── InternalError         500     urn:problem:internal-error
-    ├── NotImplementedCoding  501     urn:problem:not-implemented
+    ├── NotImplementedHere    501     urn:problem:not-implemented
     ├── Unavailable           503     urn:problem:unavailable
+    ├── VersionNotSupported   505     urn:problem:version-not-supported
     └── NoSpace               507     urn:problem:no-space
 
 A route raises one of them and nothing else; the types are stable, so a client may branch on them.
@@ -86,6 +88,10 @@ class Stalled(Problem):
         super().__init__(detail, headers={"Connection": "close"})
 
 
+class LengthRequired(Problem):
+    status, slug, title = 411, "length-required", "A length is needed"
+
+
 class PreconditionFailed(Problem):
     status, slug, title = 412, "precondition-failed", "Precondition failed"
 
@@ -119,14 +125,14 @@ class InternalError(Problem):
     status, slug, title = 500, "internal-error", "Internal error"
 
 
-class NotImplementedCoding(Problem):
-    """A transfer coding other than chunked: stored as it comes, the content would not be what the client means."""
+class NotImplementedHere(Problem):
+    """What HTTP has and this service has not, such as a transfer coding other than chunked."""
 
-    status, slug, title = 501, "not-implemented", "Transfer coding not supported"
+    status, slug, title = 501, "not-implemented", "Not implemented"
 
-    def __init__(self, coding: str) -> None:
-        super().__init__(f"Transfer-Encoding is {coding!r}; allowed: chunked", headers={"Connection": "close"})
-        self.is_fault = False  # The client asked for what HTTP has and this service has not.
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Connection": "close"})
+        self.is_fault = False  # The client asked for it.
 
 
 class Unavailable(Problem):
@@ -137,6 +143,14 @@ class Unavailable(Problem):
     def __init__(self, detail: str, *, retry_after_seconds: int = 1, is_fault: bool = True) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after_seconds)})
         self.is_fault = is_fault
+
+
+class VersionNotSupported(Problem):
+    status, slug, title = 505, "version-not-supported", "HTTP version not supported"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.is_fault = False
 
 
 class NoSpace(Problem):

@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +17,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.api.app import create_app
 from service.files.store import FileStore
+from service.http.refusals import refuse
 from service.http.tokens import Tokens
-from service.server.sendfile import FileBody
+from service.server import Options, http_protocol
 from service.thread_pool import ThreadPool
 from tests.service.harness import LIVENESS_SECONDS, TOKEN, settings, wait_until
 from tests.service.memory import MemoryParameter, MemoryQueue
@@ -30,8 +31,8 @@ LoopName = Literal["asyncio", "uvloop"]
 class Served:
     port: int
     store: FileStore
-    handed_over: list[FileBody]
-    """What was sent without a copy."""
+    handed_over: list[int]
+    """How many bytes were sent without a copy, message by message."""
     received: list[int]
     """The sizes of the pieces of bodies that came through the server."""
 
@@ -45,7 +46,10 @@ class Served:
 
 
 @contextlib.contextmanager
-def live_api(root: Path, loop_name: LoopName, **changes: Any) -> Iterator[Served]:
+def live_api(
+    root: Path, loop_name: LoopName, *, stock: bool = False, connection: Mapping[str, Any] | None = None, **changes: Any
+) -> Iterator[Served]:
+    """``connection`` changes the server's options, and ``changes`` the settings; ``stock`` takes uvicorn's own server."""
     root.mkdir()
     store = FileStore(root)
     store.prepare()
@@ -63,15 +67,16 @@ def live_api(root: Path, loop_name: LoopName, **changes: Any) -> Iterator[Served
             return message
 
         async def watched_send(message: Message) -> None:
-            if isinstance(message.get("body"), FileBody):
-                served.handed_over.append(message["body"])
+            if message["type"] == "http.response.zerocopysend":
+                served.handed_over.append(message["count"])
             await send(message)
 
         await app(scope, watched_receive, watched_send)
 
+    options = Options(**{"stall_seconds": found.files_stall_seconds, "render": refuse, **(connection or {})})
     config = uvicorn.Config(
         watched,
-        http="service.server.protocol:HttpProtocol",
+        http="httptools" if stock else http_protocol(options),
         loop=loop_name,
         ws="none",
         lifespan="on",

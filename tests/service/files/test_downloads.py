@@ -1,4 +1,4 @@
-"""Downloads through an application alone; over real connections they are tested with ``sendfile``."""
+"""Downloads through an application alone; over real connections they are tested with large files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from service.files.downloads import INLINE_BYTES, PIECE_BYTES, PIECES_BYTES, Downloads, download
+from service.files.downloads import INLINE_BYTES, PIECE_BYTES, PIECES_BYTES, ZERO_COPY_SEND, Downloads, download
 from service.files.record import DamagedFile, Record
 from service.files.store import StoredFile
 from service.http.conditions import ByteRange
-from service.server.sendfile import FileBody
-from service.server.transport import FileTransport
 from service.thread_pool import ThreadPool
 
-STALL_SECONDS = 30.0
 CONTENT = os.urandom(5 * PIECE_BYTES[1] // 2)
 
 
@@ -33,8 +30,8 @@ def file(tmp_path: Path) -> StoredFile:
 class _Request:
     """What an application is called with. ``gone_after`` messages the client vanishes."""
 
-    def __init__(self, transport: FileTransport | None = None, gone_after: int = 1000) -> None:
-        self.scope: dict[str, Any] = {"type": "http", "state": {"file_transport": transport} if transport else {}}
+    def __init__(self, *, sends_files: bool = False, gone_after: int = 1000) -> None:
+        self.scope: dict[str, Any] = {"type": "http", "extensions": {ZERO_COPY_SEND: {}} if sends_files else {}}
         self.sent: list[Message] = []
         self._gone = asyncio.Event()
         self._gone_after = gone_after
@@ -65,10 +62,7 @@ def _run(work: Callable[[ThreadPool], Coroutine[Any, Any, None]]) -> None:
 
 
 async def _download(file: StoredFile, span: ByteRange, threads: ThreadPool, request: _Request) -> None:
-    await download(
-        *(file, span, threads, Downloads(), 200, [], request.scope, request.receive, request.send),
-        stall_seconds=STALL_SECONDS,
-    )
+    await download(file, span, threads, Downloads(), 200, [], request.scope, request.receive, request.send)
 
 
 @pytest.mark.parametrize("start", [0, 1, PIECE_BYTES[1], len(CONTENT) - 1])
@@ -101,8 +95,7 @@ def test_a_file_that_cannot_be_read_is_told_before_the_status(
     """From its start on, without a copy, it has just been read by opening it."""
 
     async def work(threads: ThreadPool) -> None:
-        transport = FileTransport(asyncio.Transport(), asyncio.get_running_loop()) if without_copy else None
-        request = _Request(transport)
+        request = _Request(sends_files=without_copy)
         with pytest.raises(DamagedFile):
             await _download(file, ByteRange(start, len(CONTENT)), threads, request)
         assert request.sent == []
@@ -124,17 +117,24 @@ def test_many_downloads_share_the_memory_that_few_may_have() -> None:
 
 
 def test_less_is_read_whole_where_it_can_be_sent_without_a_copy() -> None:
-    async def work(_: ThreadPool) -> None:
-        downloads = Downloads()
-        can = _Request(FileTransport(asyncio.Transport(), asyncio.get_running_loop()))
-        assert downloads.inline_bytes(can.scope) == INLINE_BYTES < downloads.inline_bytes(_Request().scope)
-        downloads.under_way = 5000
-        assert downloads.inline_bytes(can.scope) == downloads.inline_bytes(_Request().scope) == PIECE_BYTES[0]
+    downloads = Downloads()
+    can = _Request(sends_files=True)
+    assert downloads.inline_bytes(can.scope) == INLINE_BYTES < downloads.inline_bytes(_Request().scope)
+    downloads.under_way = 5000
+    assert downloads.inline_bytes(can.scope) == downloads.inline_bytes(_Request().scope) == PIECE_BYTES[0]
+    # A server that knows no extensions has no such key.
+    assert downloads.inline_bytes({"type": "http"}) == PIECE_BYTES[0]
+
+
+def test_a_file_that_the_server_finds_cut_short_is_damaged(file: StoredFile) -> None:
+    async def work(threads: ThreadPool) -> None:
+        class Cut(_Request):
+            async def send(self, message: Message) -> None:
+                if message["type"] == ZERO_COPY_SEND:
+                    raise EOFError
+
+        with pytest.raises(DamagedFile, match="cut short"):
+            await _download(file, ByteRange(0, len(CONTENT)), threads, Cut(sends_files=True))
 
     _run(work)
-
-
-def test_a_body_tells_the_length_of_what_it_stands_for(file: StoredFile) -> None:
-    body = FileBody(file, ByteRange(3, 10), is_last=False)
-    assert (len(body), bool(body), bytes(memoryview(body))) == (7, True, b"")
     file.close()

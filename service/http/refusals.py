@@ -1,0 +1,45 @@
+"""What is answered to what no route sees: to no HTTP, to a head that is too large, to a body that arrives too slowly."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+
+from service.http.asgi import RawHeaders
+from service.http.errors import (
+    BadRequest,
+    HeadTooLarge,
+    InternalError,
+    LengthRequired,
+    NotImplementedHere,
+    Problem,
+    Stalled,
+    Unavailable,
+    VersionNotSupported,
+    to_response,
+)
+
+# These the server adds itself.
+_ADDED = frozenset((b"content-length", b"connection"))
+_PROBLEMS: dict[int, Callable[[str], Problem]] = {
+    400: BadRequest,
+    408: Stalled,
+    411: LengthRequired,
+    431: HeadTooLarge,
+    501: NotImplementedHere,
+    503: Unavailable,
+    505: VersionNotSupported,
+}
+_log = logging.getLogger("service.refusals")
+
+
+def refuse(status: int, detail: str) -> tuple[RawHeaders, bytes]:
+    """The header fields and the body of the answer, which is logged, under the id that it carries."""
+    problem = _PROBLEMS.get(status, InternalError)(detail)
+    request_id = secrets.token_hex(16)
+    fields = {"request_id": request_id, "status": problem.status, "reason": detail}
+    _log.info("no request", extra={"fields": fields})
+    response = to_response(problem, request_id)
+    headers = [(name, value) for name, value in response.raw_headers if name not in _ADDED]
+    return [*headers, (b"x-request-id", request_id.encode())], bytes(response.body)
