@@ -212,13 +212,7 @@ class ThreadPool:
             thread.join(max(0.0, until - time.monotonic()))
 
     def _put(
-        self,
-        call: Callable[..., Any],
-        args: Any,
-        kwargs: Any,
-        future: asyncio.Future[Any] | None,
-        *,
-        wake: bool,
+        self, call: Callable[..., Any], args: Any, kwargs: Any, future: asyncio.Future[Any] | None, *, wake: bool
     ) -> _Job:
         function = getattr(call, "__func__", call)
         with self._lock:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from service.server.extensions import RECEIVE_INTO, ZERO_COPY_SEND, ClientGone, Run, Write, in_executor
+from service.server.flow import FlowControl
 from service.server.raw_socket import PeerGone
 from service.server.response import render_head
-
-if TYPE_CHECKING:
-    from service.server.connection import HttpProtocol
+from service.server.transfer import Transfer
 
 Message = dict[str, Any]
 
@@ -22,11 +21,29 @@ JOINED_BYTES = 16 * 1024
 _log = logging.getLogger(__name__)
 
 
+class Connection(Protocol):
+    """What a cycle needs of the connection that it came by, and tells it."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    flow: FlowControl
+    server_state: Any
+    look_seconds: float
+
+    def may_keep_alive(self, cycle: Cycle) -> bool: ...
+    def answered(self, cycle: Cycle, *, keep_alive: bool) -> None: ...
+    def give_up(self, cycle: Cycle, status: int, detail: str) -> None: ...
+    def transfer(self) -> Transfer: ...
+    def take_body(self) -> int: ...
+    def body_taken(self) -> None: ...
+    def abort(self) -> None: ...
+
+
 class Cycle:
     """``receive`` and ``send`` are the application's, the rest is the connection's."""
 
     def __init__(
-        self, connection: HttpProtocol, scope: dict[str, Any], *, expects_continue: bool, body_ended: bool
+        self, connection: Connection, scope: dict[str, Any], *, expects_continue: bool, body_ended: bool
     ) -> None:
         self.scope = scope
         self.expects_continue = expects_continue
