@@ -40,6 +40,7 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "304", "404", "412",
     ("files_auth", "examples"),
     [
         ("token", 6),
+        ("none", 1),
         pytest.param("token", 60, marks=pytest.mark.soak),
         pytest.param("none", 10, marks=pytest.mark.soak),
     ],
