@@ -26,8 +26,8 @@ from service.server.transfer import Transfer
 # Of a large body so much comes in with its head. The application may have the rest read past the server.
 FIRST_BYTES = 16 * 1024
 READ_BYTES = 256 * 1024
-# So much of a body is kept until the application asks for it.
-HIGH_WATER_BYTES = 64 * 1024
+# From here on no more of a body is read that the application has not asked for: at most FIRST_BYTES more are kept.
+HIGH_WATER_BYTES = 48 * 1024
 # So much of a body that was not asked for is read and dropped; of more, the connection ends.
 UNREAD_BYTES = 64 * 1024
 
@@ -93,7 +93,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._timer = self.loop.call_later(self._tick_seconds, self._tick)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        self._buffer = _buffer if self._state is State.BODY else _first_buffer
+        cycle = self._cycle
+        self._buffer = _buffer if cycle is not None and cycle.waits else _first_buffer
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:

@@ -104,6 +104,11 @@ class Cycle:
         if self._news is not None:
             self._news.set()
 
+    @property
+    def waits(self) -> bool:
+        """Whether the application waits for something to arrive."""
+        return self._waits_since is not None
+
     def waited(self, now: float) -> float:
         """How many seconds the application has waited for the body."""
         return self._waited + (now - self._waits_since if self._waits_since is not None else 0.0)

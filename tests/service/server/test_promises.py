@@ -136,7 +136,7 @@ def test_a_body_is_handed_over_as_it_comes_and_read_no_faster_than_it_is_asked_f
         await direct.send(request("POST", body=content))
         assert not direct.transport.reads
         held = direct.protocol._cycle.held  # type: ignore[union-attr]
-        assert held <= 512 * 1024
+        assert held <= 64 * 1024
         for _ in range(20):
             ask.release()
             await direct.settle()
