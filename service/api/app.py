@@ -51,7 +51,7 @@ def create_router(
     bound = settings.files_timeout_seconds
     readers = ThreadPool("readers", settings.files_threads, bound_seconds=bound)
     writers = ThreadPool("writers", settings.files_threads, bound_seconds=bound)
-    heap = MallocTrim()
+    malloc_trim = MallocTrim()
     probe = probe or StorageProbe(store.probe)
     probe.watch(readers, writers)
     sender = Batcher(outbox, aws_threads, metrics=metrics)
@@ -62,7 +62,7 @@ def create_router(
     async def lifespan(_: Any) -> AsyncIterator[None]:
         beside = {
             "the refresh of the token": asyncio.create_task(tokens.keep_current()),
-            "the trimming of memory": asyncio.create_task(heap.keep_trim(writers)),
+            "the trimming of memory": asyncio.create_task(malloc_trim.keep_trim(writers)),
             "the removal of dead processes' parts": asyncio.create_task(_keep_clean(store, writers)),
         }
         for name, task in beside.items():
@@ -88,7 +88,9 @@ def create_router(
             ingest.threads.close(wait=False)
 
     description = openapi.describe(settings)
-    files = FileRoutes(store, tokens, settings, readers=readers, writers=writers, metrics=metrics, heap=heap)
+    files = FileRoutes(
+        store, tokens, settings, readers=readers, writers=writers, metrics=metrics, malloc_trim=malloc_trim
+    )
     return Router(
         # The busiest first: they are tried in order.
         [

@@ -40,10 +40,10 @@ class Clients:
         )
         client = self.session.client(service, config=config)
         if service == "sqs":
-            wire = CurlTransport(
+            transport = CurlTransport(
                 connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS, read_timeout_seconds=read_timeout_seconds
             )
-            client.meta.events.register("before-send.sqs", wire)
+            client.meta.events.register("before-send.sqs", transport)
         return client
 
 

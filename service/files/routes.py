@@ -76,7 +76,7 @@ class FileRoutes:
         readers: ThreadPool,
         writers: ThreadPool,
         metrics: Metrics | None = None,
-        heap: MallocTrim | None = None,
+        malloc_trim: MallocTrim | None = None,
     ) -> None:
         self._store = store
         self._tokens = tokens
@@ -85,8 +85,8 @@ class FileRoutes:
         self._readers = readers
         self._writers = writers
         self._metrics = metrics or Metrics("api")
-        self._heap = heap or MallocTrim()
-        self._stalls = IdleTimeouts(settings.files_stall_seconds)
+        self._malloc_trim = malloc_trim or MallocTrim()
+        self._idle_timeouts = IdleTimeouts(settings.files_stall_seconds)
         # As it stands within a string of JSON.
         self._label = json.dumps(settings.files_label, ensure_ascii=False)[1:-1]
         self._pages = Pages(store, readers)
@@ -166,7 +166,7 @@ class FileRoutes:
             message = await self._receive(receive, deadline)
             chunk, more = message.get("body", b""), message.get("more_body", False)
             received += len(chunk)
-            self._heap.passed += len(chunk)
+            self._malloc_trim.passed += len(chunk)
             if received > most:
                 raise TooLarge(f"The body has more than the {most} bytes allowed; nothing was stored.")
             piece.append(chunk)
@@ -213,15 +213,15 @@ class FileRoutes:
         more = True
         while more:
             message = await self._receive(receive, deadline)
-            self._heap.passed += message["count"]
+            self._malloc_trim.passed += message["count"]
             more = message["more_body"]
         return stored[0]
 
     async def _receive(self, receive: Receive, deadline: float) -> Message:
         try:
-            message = await self._stalls.receive(receive)
+            message = await self._idle_timeouts.receive(receive)
         except TimeoutError:
-            raise Stalled(f"Nothing arrived for {self._stalls.seconds:g} s; nothing was stored.") from None
+            raise Stalled(f"Nothing arrived for {self._idle_timeouts.seconds:g} s; nothing was stored.") from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         if time.monotonic() > deadline:

@@ -53,7 +53,7 @@ class IngestRoutes:
     ) -> None:
         self._sender = sender
         self._tokens = tokens
-        self._stalls = IdleTimeouts(stall_seconds)
+        self._idle_timeouts = IdleTimeouts(stall_seconds)
         self._body_seconds = body_seconds
         self._bodies = Bodies(BODY_BYTES, held_bytes)
         # One: to read bodies takes processor time, of which more threads have no more. Its threads end when idle.
@@ -124,9 +124,9 @@ class IngestRoutes:
     async def _receive(self, receive: Receive) -> tuple[bytes, bool]:
         """The next piece of the body, and whether there is more."""
         try:
-            message = await self._stalls.receive(receive)
+            message = await self._idle_timeouts.receive(receive)
         except TimeoutError:
-            raise Stalled(f"Nothing arrived for {self._stalls.seconds:g} s.") from None
+            raise Stalled(f"Nothing arrived for {self._idle_timeouts.seconds:g} s.") from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         return message.get("body", b""), message.get("more_body", False)

@@ -39,7 +39,7 @@ class Deleter:
     ) -> None:
         """``done`` is called for every message once it is deleted or given up: after ``attempts`` that were answered, or
         were made once it is closing. ``backoff`` is failing while the queue takes no delete. Each thread has one of
-        ``pulses``, which rests while there is nothing to delete."""
+        ``heartbeats``, which rests while there is nothing to delete."""
         self._inbox = inbox
         self._done = done
         self._linger_seconds = linger_seconds
@@ -51,10 +51,10 @@ class Deleter:
         self._gathering = threading.Lock()
         self._ended = False
         self._closing = threading.Event()
-        self.pulses = [Heartbeat(SILENCE_SECONDS, clock, name="the deletion of messages") for _ in range(threads)]
+        self.heartbeats = [Heartbeat(SILENCE_SECONDS, clock, name="the deletion of messages") for _ in range(threads)]
         self._threads = [
-            threading.Thread(target=self._run, args=(pulse,), name=f"deletes-{number}", daemon=True)
-            for number, pulse in enumerate(self.pulses)
+            threading.Thread(target=self._run, args=(heartbeat,), name=f"deletes-{number}", daemon=True)
+            for number, heartbeat in enumerate(self.heartbeats)
         ]
 
     def start(self) -> None:
@@ -70,11 +70,11 @@ class Deleter:
         self._waiting.put(None)
         return join(self._threads, timeout_seconds)
 
-    def _run(self, pulse: Heartbeat) -> None:
-        pulse.rest()
+    def _run(self, heartbeat: Heartbeat) -> None:
+        heartbeat.rest()
         while batch := self._gather():
-            self._delete(batch, pulse)
-            pulse.rest()
+            self._delete(batch, heartbeat)
+            heartbeat.rest()
 
     def _gather(self) -> list[Message]:
         """The next batch; empty at the end."""
@@ -95,11 +95,11 @@ class Deleter:
                 batch.append(message)
         return batch
 
-    def _delete(self, batch: list[Message], pulse: Heartbeat) -> None:
+    def _delete(self, batch: list[Message], heartbeat: Heartbeat) -> None:
         left = batch
         attempts = 0
         while True:
-            pulse.beat()
+            heartbeat.beat()
             try:
                 # The call as a whole succeeds even when deletes in it fail.
                 failures = self._inbox.delete(left)

@@ -1,4 +1,4 @@
-"""The pulses of a worker's threads, and the small HTTP server through which a health check feels them."""
+"""The heartbeats of a worker's threads, and the small HTTP server through which a health check feels them."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ class Heartbeat:
 
 
 class LivenessServer:
-    """Answers ``GET /health/live`` on 127.0.0.1: 200 while every pulse is fresh, else 503."""
+    """Answers ``GET /health/live`` on 127.0.0.1: 200 while every heartbeat is fresh, else 503."""
 
-    def __init__(self, port: int, *pulses: Heartbeat) -> None:
+    def __init__(self, port: int, *heartbeats: Heartbeat) -> None:
         class Handler(BaseHTTPRequestHandler):
             timeout = 5
 
             def do_GET(self) -> None:
                 if self.path != "/health/live":
                     self._answer(404, b'{"status":404,"title":"Not found"}', "application/problem+json")
-                elif silent := sorted({pulse.name for pulse in pulses if not pulse.fresh}):
+                elif silent := sorted({heartbeat.name for heartbeat in heartbeats if not heartbeat.fresh}):
                     detail = f"silent: {', '.join(silent)}"
                     problem = {"status": 503, "title": "Service unavailable", "detail": detail}
                     self._answer(503, json.dumps(problem).encode(), "application/problem+json")

@@ -23,7 +23,7 @@ class Probe:
     def __init__(
         self,
         backoff: Backoff,
-        holder: VisibilityExtender,
+        extender: VisibilityExtender,
         stopping: threading.Event,
         *,
         longest_seconds: float = LONGEST_HOLD_SECONDS,
@@ -32,7 +32,7 @@ class Probe:
         """A message is kept for ``longest_seconds``, and twice as long with each delivery: another worker may be able to
         store it, but if none is, few deliveries have to last for long."""
         self._backoff = backoff
-        self._holder = holder
+        self._extender = extender
         self._stopping = stopping
         self._longest_seconds = longest_seconds
         self._clock = clock
@@ -54,7 +54,7 @@ class Probe:
         if (
             self._clock() - self._since < longest_seconds
             and not self._stopping.wait(self._backoff.seconds)
-            and self._holder.restart(message)
+            and self._extender.restart(message)
         ):
             return True
         self.end(message)

@@ -62,7 +62,7 @@ def run_worker(settings: WorkerSettings) -> int:
     protector = Protector(settings.agent_url, Protection(), lambda: worker.in_work) if settings.agent_url else None
     last_seconds = min(LAST_SECONDS, settings.stop_timeout_seconds / 10)
     _stop_on_signals(worker.stop, settings.stop_timeout_seconds - last_seconds)
-    liveness = LivenessServer(settings.port, *worker.pulses)
+    liveness = LivenessServer(settings.port, *worker.heartbeats)
     liveness.start()
     if protector:
         protector.start()

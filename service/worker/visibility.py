@@ -38,8 +38,8 @@ class VisibilityExtender:
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``pulse`` beats with every turn and every call; ``backoff`` is failing while there is what is not renewed."""
-        self.pulse = Heartbeat(SILENCE_SECONDS, clock, name="the renewal of visibility timeouts")
+        """``heartbeat`` beats with every turn and every call; ``backoff`` is failing while there is what is not renewed."""
+        self.heartbeat = Heartbeat(SILENCE_SECONDS, clock, name="the renewal of visibility timeouts")
         self._inbox = inbox
         self._visibility_seconds = visibility_seconds
         self._longest_seconds = longest_seconds
@@ -100,7 +100,7 @@ class VisibilityExtender:
             batch = [held for held in due[begin : begin + BATCH_ENTRIES] if held.message.receipt in self._held]
             if not batch:
                 continue
-            self.pulse.beat()
+            self.heartbeat.beat()
             try:
                 failed = {
                     failure.message.receipt: failure
@@ -133,5 +133,5 @@ class VisibilityExtender:
 
     def _run(self) -> None:
         while not self._closing.wait(min(1.0, self._visibility_seconds / 6)):
-            self.pulse.beat()
+            self.heartbeat.beat()
             self.renew()

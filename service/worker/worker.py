@@ -77,44 +77,44 @@ class Worker:
         self._prefix = prefix
         self._metrics = metrics or Metrics("worker")
         self._stopping = threading.Event()
-        self._room = Capacity(concurrency, memory_bytes)
+        self._capacity = Capacity(concurrency, memory_bytes)
         # A queue and threads, since a pool's futures, which nobody would look at, cost a tenth of a message.
         self._begun: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         # Daemons, like all others here: one that hangs must not keep the process from ending.
         self._threads = [
             threading.Thread(target=self._work_off, name=f"work-{number}", daemon=True) for number in range(concurrency)
         ]
-        self._poll_pulses = [Heartbeat(SILENCE_SECONDS) for _ in range(polls_at_once(concurrency))]
+        self._poll_heartbeats = [Heartbeat(SILENCE_SECONDS) for _ in range(polls_at_once(concurrency))]
         self._pollers = [
             threading.Thread(
-                target=self._help if number else self._poll, args=(pulse,), name=f"poll-{number}", daemon=True
+                target=self._help if number else self._poll, args=(heartbeat,), name=f"poll-{number}", daemon=True
             )
-            for number, pulse in enumerate(self._poll_pulses)
+            for number, heartbeat in enumerate(self._poll_heartbeats)
         ]
         self._helpers_wanted = threading.Semaphore(0)
         # The queue's pause ends with its next answer, even an empty one; the bucket's only with an object stored.
-        self._queue_pause = queue_pause or Backoff(LONGEST_PAUSE_SECONDS)
+        self._queue_backoff = queue_pause or Backoff(LONGEST_PAUSE_SECONDS)
         self._bucket_pause = bucket_pause or Backoff(LONGEST_PAUSE_SECONDS)
         deletes_pause = deletes_pause or Backoff(LONGEST_PAUSE_SECONDS)
         renewals_pause = Backoff(LONGEST_PAUSE_SECONDS)
         # While any of these fails, what is received is likely to come back.
-        self._pauses = (self._bucket_pause, deletes_pause, renewals_pause)
-        self._holder = VisibilityExtender(inbox, visibility_seconds, backoff=renewals_pause)
+        self._backoffs = (self._bucket_pause, deletes_pause, renewals_pause)
+        self._extender = VisibilityExtender(inbox, visibility_seconds, backoff=renewals_pause)
         self._deleter = Deleter(
-            inbox, self._holder.release, threads=DELETING_THREADS, backoff=deletes_pause, metrics=self._metrics
+            inbox, self._extender.release, threads=DELETING_THREADS, backoff=deletes_pause, metrics=self._metrics
         )
-        self._probe = Probe(self._bucket_pause, self._holder, self._stopping)
+        self._probe = Probe(self._bucket_pause, self._extender, self._stopping)
         self._stop_seconds = stop_seconds
 
     @property
     def in_work(self) -> int:
         """How many messages have been received and not been deleted or handed back yet."""
-        return len(self._holder)
+        return len(self._extender)
 
     @property
-    def pulses(self) -> list[Heartbeat]:
+    def heartbeats(self) -> list[Heartbeat]:
         """Of the threads without which messages are lost sight of: those that poll, renew and delete."""
-        return [*self._poll_pulses, self._holder.pulse, *self._deleter.pulses]
+        return [*self._poll_heartbeats, self._extender.heartbeat, *self._deleter.heartbeats]
 
     def stop(self) -> None:
         """Makes ``run`` return soon. May be called from any thread and more than once; not from a signal handler."""
@@ -128,7 +128,7 @@ class Worker:
         Returns False if that would take longer than there is time: what hangs is left behind, in threads, and what it
         hangs with is handed back.
         """
-        self._holder.start()
+        self._extender.start()
         self._deleter.start()
         for thread in [*self._threads, *self._pollers]:
             thread.start()
@@ -140,8 +140,8 @@ class Worker:
             self._begun.put(None)
         ended &= join(self._threads, drain_until - time.monotonic())
         ended &= self._deleter.close(drain_until - time.monotonic())
-        left = self._holder.release_all()
-        ended &= self._holder.close(until - time.monotonic() if ended else 0.0)
+        left = self._extender.release_all()
+        ended &= self._extender.close(until - time.monotonic() if ended else 0.0)
         if left:
             self._hand_back(left, until)
         return ended
@@ -161,60 +161,60 @@ class Worker:
             thread.start()
         join(threads, until - time.monotonic())
 
-    def _poll(self, pulse: Heartbeat) -> None:
+    def _poll(self, heartbeat: Heartbeat) -> None:
         """Polls for ever."""
         while not self._stopping.is_set():
-            self._turn(pulse, helping=False)
+            self._turn(heartbeat, helping=False)
 
-    def _help(self, pulse: Heartbeat) -> None:
+    def _help(self, heartbeat: Heartbeat) -> None:
         """Polls while there is more in the queue than the others bring."""
         while not self._stopping.is_set():
-            pulse.rest()
+            heartbeat.rest()
             self._helpers_wanted.acquire()
-            while not self._stopping.is_set() and self._turn(pulse, helping=True):
+            while not self._stopping.is_set() and self._turn(heartbeat, helping=True):
                 pass
 
-    def _turn(self, pulse: Heartbeat, *, helping: bool) -> int:
+    def _turn(self, heartbeat: Heartbeat, *, helping: bool) -> int:
         """One poll at most. Returns how many messages it brought."""
-        pulse.beat()
-        pause = max(self._queue_pause.seconds, *[pause.seconds for pause in self._pauses])
+        heartbeat.beat()
+        pause = max(self._queue_backoff.seconds, *[backoff.seconds for backoff in self._backoffs])
         if pause and self._stopping.wait(pause):
             return 0
         # Then each delivery only brings a message closer to the dead-letter queue, and one shows as much as ten.
-        failing = any(pause.failing for pause in self._pauses)
+        failing = any(backoff.failing for backoff in self._backoffs)
         if failing and helping:
             return 0
         # What is stored and can't be deleted takes memory as well.
-        if self.in_work >= (1 if failing else 2 * self._room.limit + DELETING_THREADS * BATCH_ENTRIES):
+        if self.in_work >= (1 if failing else 2 * self._capacity.limit + DELETING_THREADS * BATCH_ENTRIES):
             self._stopping.wait(LOOK_AGAIN_SECONDS)
             return 0
-        room = self._room.take(1 if failing else BATCH_ENTRIES, first_seconds=1.0, rest_seconds=REST_SECONDS)
+        free = self._capacity.take(1 if failing else BATCH_ENTRIES, first_seconds=1.0, rest_seconds=REST_SECONDS)
         taken = 0
         try:
-            if room == 0 or self._stopping.is_set():
+            if free == 0 or self._stopping.is_set():
                 return 0
-            pulse.beat()
-            messages = self._inbox.receive(room)
-            self._queue_pause.worked()
+            heartbeat.beat()
+            messages = self._inbox.receive(free)
+            self._queue_backoff.worked()
             if not messages:
                 return 0
             self._metrics.add("Received", len(messages))
-            self._room.note_size(max(sys.getsizeof(message.body) for message in messages))
+            self._capacity.note_size(max(sys.getsizeof(message.body) for message in messages))
             if self._stopping.is_set():
                 self._hide(messages, 0)
                 return 0
-            if 2 * len(messages) > room:
+            if 2 * len(messages) > free:
                 self._helpers_wanted.release()
             for message in messages:
-                self._holder.hold(message)
+                self._extender.hold(message)
                 self._begun.put(message)
                 taken += 1
         except QueueAway as error:
-            self._queue_pause.failed()
+            self._queue_backoff.failed()
             _log.error("the queue is away", extra={"fields": {"reason": str(error)}})
         finally:
-            if taken < room:
-                self._room.give(room - taken)
+            if taken < free:
+                self._capacity.give(free - taken)
         return taken
 
     def _work_off(self) -> None:
@@ -224,7 +224,7 @@ class Worker:
                     pass
             finally:
                 self._probe.end(message)
-                self._room.give()
+                self._capacity.give()
 
     def _work(self, message: Message) -> bool:
         """Returns whether it is dealt with; if not, it is to be tried again at once."""
@@ -265,7 +265,7 @@ class Worker:
         return True
 
     def _give_back(self, message: Message, reason: str, seconds: int) -> None:
-        self._holder.release(message)
+        self._extender.release(message)
         self._metrics.add("Failures")
         fields = {
             "message_id": message.message_id,

@@ -25,17 +25,17 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 
 def test_memory_is_given_back_after_much_has_passed_and_once_more() -> None:
-    heap, threads = Counted(), ThreadPool("test", 1)
+    malloc_trim, threads = Counted(), ThreadPool("test", 1)
 
     async def main() -> None:
-        keeping = asyncio.create_task(heap.keep_trim(threads, every_seconds=0.01))
-        heap.passed = AFTER_BYTES - 1
+        keeping = asyncio.create_task(malloc_trim.keep_trim(threads, every_seconds=0.01))
+        malloc_trim.passed = AFTER_BYTES - 1
         await asyncio.sleep(0.1)
-        assert heap.trims == 0
-        heap.passed = AFTER_BYTES
-        await _until(lambda: heap.trims == 2)
+        assert malloc_trim.trims == 0
+        malloc_trim.passed = AFTER_BYTES
+        await _until(lambda: malloc_trim.trims == 2)
         await asyncio.sleep(0.1)
-        assert heap.trims == 2
+        assert malloc_trim.trims == 2
         keeping.cancel()
 
     asyncio.run(main())
@@ -43,6 +43,6 @@ def test_memory_is_given_back_after_much_has_passed_and_once_more() -> None:
 
 
 def test_a_c_library_that_can_not_is_let_alone() -> None:
-    heap = MallocTrim()
-    heap._malloc_trim = None
-    heap.trim()
+    malloc_trim = MallocTrim()
+    malloc_trim._malloc_trim = None
+    malloc_trim.trim()

@@ -156,16 +156,16 @@ def test_a_call_that_hangs_lets_the_pulse_go_silent_and_waiting_for_work_does_no
 
     deleter = Deleter(Hanging(), lambda _: None, threads=2, linger_seconds=0.001, clock=lambda: now[0])
     deleter.start()
-    wait_until(lambda: all(pulse.age_seconds < 0 for pulse in deleter.pulses))
+    wait_until(lambda: all(heartbeat.age_seconds < 0 for heartbeat in deleter.heartbeats))
     now[0] += 2 * SILENCE_SECONDS
-    assert all(pulse.fresh for pulse in deleter.pulses)
+    assert all(heartbeat.fresh for heartbeat in deleter.heartbeats)
     deleter.add(messages[0])
     assert hangs.wait(LIVENESS_SECONDS)
     now[0] += SILENCE_SECONDS
-    assert sorted(pulse.fresh for pulse in deleter.pulses) == [False, True]
+    assert sorted(heartbeat.fresh for heartbeat in deleter.heartbeats) == [False, True]
     go_on.set()
     deleter.close()
-    assert all(pulse.fresh for pulse in deleter.pulses)
+    assert all(heartbeat.fresh for heartbeat in deleter.heartbeats)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -183,7 +183,7 @@ def test_a_thread_that_dies_lets_its_pulse_go_silent() -> None:
     assert dies.wait(LIVENESS_SECONDS)
     deleter.close()
     now[0] += SILENCE_SECONDS
-    assert [pulse.fresh for pulse in deleter.pulses] == [False]
+    assert [heartbeat.fresh for heartbeat in deleter.heartbeats] == [False]
 
 
 def test_while_the_queue_takes_no_delete_it_is_tried_ever_more_slowly_and_not_given_up() -> None:

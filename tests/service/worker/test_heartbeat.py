@@ -52,11 +52,11 @@ def test_the_container_check_believes_it(
 
 
 def test_a_beat_makes_the_pulse_fresh_again(clock: Clock) -> None:
-    pulse = Heartbeat(60, clock)
+    heartbeat = Heartbeat(60, clock)
     clock.now = 100
-    assert not pulse.fresh
-    pulse.beat()
-    assert pulse.fresh
+    assert not heartbeat.fresh
+    heartbeat.beat()
+    assert heartbeat.fresh
 
 
 def test_one_silent_pulse_among_many_is_503_and_named() -> None:
@@ -78,10 +78,10 @@ def test_one_silent_pulse_among_many_is_503_and_named() -> None:
 
 
 def test_a_pulse_that_rests_is_fresh_until_it_beats_again(clock: Clock) -> None:
-    pulse = Heartbeat(60, clock)
-    pulse.rest()
+    heartbeat = Heartbeat(60, clock)
+    heartbeat.rest()
     clock.now = 1000
-    assert pulse.fresh
-    pulse.beat()
+    assert heartbeat.fresh
+    heartbeat.beat()
     clock.now = 1060
-    assert not pulse.fresh
+    assert not heartbeat.fresh

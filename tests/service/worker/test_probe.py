@@ -24,22 +24,22 @@ class Kept:
     def __init__(self) -> None:
         self.clock = Clock()
         self.queue = MemoryQueue(visibility_seconds=30, clock=self.clock)
-        self.holder = VisibilityExtender(self.queue, 30, longest_seconds=100, clock=self.clock)
+        self.extender = VisibilityExtender(self.queue, 30, longest_seconds=100, clock=self.clock)
         self.stopping = threading.Event()
         self.backoff = Backoff(30, shortest_seconds=30, clock=self.clock)
-        self.probe = Probe(self.backoff, self.holder, self.stopping, longest_seconds=100, clock=self.clock)
+        self.probe = Probe(self.backoff, self.extender, self.stopping, longest_seconds=100, clock=self.clock)
         self.first, self.second = self.receive(), self.receive()
 
     def receive(self) -> Message:
         self.queue.send([Outgoing("{}")])
         (message,) = self.queue.receive(1)
-        self.holder.hold(message)
+        self.extender.hold(message)
         return message
 
     def pass_time(self, seconds: int) -> None:
         for _ in range(seconds):
             self.clock.now += 1
-            self.holder.renew()
+            self.extender.renew()
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_it_is_kept_from_others_while_it_is_tried_and_not_called_stuck(
         kept.pass_time(33)
     assert kept.queue.receive(1) == []
     assert kept.first.receive_count == 1
-    assert len(kept.holder) == 2 and not caplog.records
+    assert len(kept.extender) == 2 and not caplog.records
 
 
 def test_it_is_handed_back_after_a_time_that_doubles_with_each_delivery(kept: Kept) -> None:
@@ -78,10 +78,10 @@ def test_it_is_handed_back_after_a_time_that_doubles_with_each_delivery(kept: Ke
     kept.probe.end(kept.second)
 
     kept.queue.hide([kept.first], 0)
-    kept.holder.release(kept.first)
+    kept.extender.release(kept.first)
     (again,) = kept.queue.receive(1)
     assert again.receive_count == 2
-    kept.holder.hold(again)
+    kept.extender.hold(again)
     for _ in range(4):
         assert kept.probe.keep(again)
         kept.pass_time(50)
@@ -90,7 +90,7 @@ def test_it_is_handed_back_after_a_time_that_doubles_with_each_delivery(kept: Ke
 
 def test_one_that_is_another_workers_by_now_is_let_go(kept: Kept) -> None:
     assert kept.probe.keep(kept.first)
-    kept.holder.release(kept.first)
+    kept.extender.release(kept.first)
     assert not kept.probe.keep(kept.first)
     assert kept.probe.keep(kept.second)
 

@@ -39,76 +39,76 @@ def queue(clock: Clock) -> MemoryQueue:
 
 def test_a_held_message_stays_hidden_for_as_long_as_it_is_held(queue: MemoryQueue, clock: Clock) -> None:
     (message,) = receive(queue, 1)
-    holder = VisibilityExtender(queue, 30, clock=clock)
-    holder.hold(message)
+    extender = VisibilityExtender(queue, 30, clock=clock)
+    extender.hold(message)
     for _ in range(10):
         clock.now += 10
-        holder.renew()
+        extender.renew()
         assert queue.receive(1) == []
-    holder.release(message)
+    extender.release(message)
     clock.now += 31
-    holder.renew()
+    extender.renew()
     assert len(queue.receive(1)) == 1
 
 
 def test_only_what_is_due_is_renewed(queue: MemoryQueue, clock: Clock) -> None:
     messages = receive(queue, 25)
-    holder = VisibilityExtender(queue, 30, clock=clock)
+    extender = VisibilityExtender(queue, 30, clock=clock)
     for message in messages:
-        holder.hold(message)
+        extender.hold(message)
     clock.now += 9
-    holder.renew()
+    extender.renew()
     assert queue.hidden == []
     clock.now += 1
-    holder.renew()
-    holder.renew()
+    extender.renew()
+    extender.renew()
     assert sorted(queue.hidden) == sorted((message.message_id, 30) for message in messages)
 
 
 def test_a_message_held_too_long_is_let_go(queue: MemoryQueue, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     (message,) = receive(queue, 1)
-    holder = VisibilityExtender(queue, 30, longest_seconds=100, clock=clock)
-    holder.hold(message)
+    extender = VisibilityExtender(queue, 30, longest_seconds=100, clock=clock)
+    extender.hold(message)
     clock.now += 101
     with caplog.at_level(logging.ERROR):
-        holder.renew()
-    assert len(holder) == 0
+        extender.renew()
+    assert len(extender) == 0
     assert "too long" in caplog.text
 
 
 def test_a_renewal_that_fails_is_tried_again_at_the_next_turn(queue: MemoryQueue, clock: Clock) -> None:
     (message,) = receive(queue, 1)
-    holder = VisibilityExtender(queue, 30, clock=clock)
-    holder.hold(message)
+    extender = VisibilityExtender(queue, 30, clock=clock)
+    extender.hold(message)
     clock.now += 10
     queue.away = True
-    holder.renew()
+    extender.renew()
     queue.away = False
-    holder.renew()
+    extender.renew()
     assert queue.hidden == [(message.message_id, 30)]
 
 
 def test_the_thread_renews_by_itself() -> None:
     queue = MemoryQueue(visibility_seconds=1)
     (message,) = receive(queue, 1)
-    holder = VisibilityExtender(queue, 1)
-    holder.hold(message)
-    holder.start()
+    extender = VisibilityExtender(queue, 1)
+    extender.hold(message)
+    extender.start()
     wait_until(lambda: len(queue.hidden) > 0)
-    holder.close()
+    extender.close()
 
 
 def test_a_message_that_is_another_workers_by_now_is_let_go(
     queue: MemoryQueue, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     (message,) = receive(queue, 1)
-    holder = VisibilityExtender(queue, 30, clock=clock)
-    holder.hold(message)
+    extender = VisibilityExtender(queue, 30, clock=clock)
+    extender.hold(message)
     clock.now += 31
     (theirs,) = queue.receive(1)
     with caplog.at_level(logging.WARNING):
-        holder.renew()
-    assert len(holder) == 0
+        extender.renew()
+    assert len(extender) == 0
     assert "another worker" in caplog.text
     clock.now += 29
     assert queue.receive(1) == [], "nor did it touch the other's lease"
@@ -123,14 +123,14 @@ def test_a_message_that_ends_while_it_is_renewed_is_no_loss(
     class Ending(MemoryQueue):
         def hide(self, messages: Sequence[Message], seconds: int) -> list[Failed]:
             queue.delete(messages)
-            holder.release(message)
+            extender.release(message)
             return queue.hide(messages, seconds)
 
-    holder = VisibilityExtender(Ending(), 30, clock=clock)
-    holder.hold(message)
+    extender = VisibilityExtender(Ending(), 30, clock=clock)
+    extender.hold(message)
     clock.now += 10
     with caplog.at_level(logging.WARNING):
-        holder.renew()
+        extender.renew()
     assert not caplog.records
 
 
@@ -145,12 +145,12 @@ def test_renewals_that_fail_for_some_are_tried_again_for_those(queue: MemoryQueu
             failing.append(False)
             return failed
 
-    holder = VisibilityExtender(Failing(), 30, clock=clock)
+    extender = VisibilityExtender(Failing(), 30, clock=clock)
     for message in messages:
-        holder.hold(message)
+        extender.hold(message)
     clock.now += 10
-    holder.renew()
-    holder.renew()
+    extender.renew()
+    extender.renew()
     assert sorted(queue.hidden) == sorted((message.message_id, 30) for message in messages)
 
 
@@ -163,33 +163,33 @@ def test_a_renewal_that_hangs_lets_the_pulse_go_silent(queue: MemoryQueue, clock
             assert go_on.wait(LIVENESS_SECONDS)
             return []
 
-    holder = VisibilityExtender(Hanging(), 1, clock=clock)
-    holder.start()
+    extender = VisibilityExtender(Hanging(), 1, clock=clock)
+    extender.start()
     for _ in range(3):
         clock.now += SILENCE_SECONDS
-        wait_until(lambda: holder.pulse.fresh)
+        wait_until(lambda: extender.heartbeat.fresh)
     (message,) = receive(queue, 1)
-    holder.hold(message)
+    extender.hold(message)
     clock.now += 1
     assert hangs.wait(LIVENESS_SECONDS)
     clock.now += SILENCE_SECONDS
-    assert not holder.pulse.fresh
+    assert not extender.heartbeat.fresh
     go_on.set()
-    wait_until(lambda: holder.pulse.fresh)
-    holder.close()
+    wait_until(lambda: extender.heartbeat.fresh)
+    extender.close()
 
 
 def test_it_is_known_while_there_is_what_can_not_be_renewed(queue: MemoryQueue, clock: Clock) -> None:
     (message,) = receive(queue, 1)
     backoff = Backoff(30, clock=clock)
-    holder = VisibilityExtender(queue, 30, backoff=backoff, clock=clock)
-    holder.hold(message)
+    extender = VisibilityExtender(queue, 30, backoff=backoff, clock=clock)
+    extender.hold(message)
     clock.now += 10
     queue.away = True
-    holder.renew()
+    extender.renew()
     assert backoff.failing
-    holder.release(message)
-    holder.renew()
+    extender.release(message)
+    extender.renew()
     assert not backoff.failing, "no more of it is to be renewed"
 
 
@@ -201,14 +201,14 @@ def test_what_is_handed_back_while_another_batch_is_renewed_is_not_hidden_again(
 
     class Slow(MemoryQueue):
         def hide(self, messages: Sequence[Message], seconds: int) -> list[Failed]:
-            released.extend(holder.release_all())
+            released.extend(extender.release_all())
             return queue.hide(messages, seconds)
 
-    holder = VisibilityExtender(Slow(), 30, clock=clock)
+    extender = VisibilityExtender(Slow(), 30, clock=clock)
     for message in messages:
-        holder.hold(message)
+        extender.hold(message)
     clock.now += 10
-    holder.renew()
+    extender.renew()
     assert sorted(message.message_id for message in released) == sorted(message.message_id for message in messages)
     assert len(queue.hidden) == 10
-    assert len(holder) == 0
+    assert len(extender) == 0

@@ -157,7 +157,7 @@ def test_what_is_stored_and_can_not_be_deleted_is_no_reason_to_take_ever_more() 
     with working(Hanging(), bucket, concurrency=10) as worker:
         most = 2 * 10 + 10 * worker_module.DELETING_THREADS
         wait_until(lambda: worker.in_work >= most)
-        polls = worker.pulses[0]
+        polls = worker.heartbeats[0]
         for _ in range(3):  # turns of the poll loop
             polls.rest()
             wait_until(lambda: polls.age_seconds >= 0)
@@ -206,14 +206,14 @@ def test_an_unexpected_failure_gives_the_message_back_and_the_worker_goes_on() -
 def test_polls_renewals_and_every_deleting_thread_have_a_pulse() -> None:
     queue, bucket = MemoryQueue(), MemoryBucket()
     with working(queue, bucket) as worker:
-        names = [pulse.name for pulse in worker.pulses]
+        names = [heartbeat.name for heartbeat in worker.heartbeats]
         polls = names.count("the poll loop")
         assert polls > 1
         assert len(set(names)) == 3 and len(names) == polls + 1 + worker_module.DELETING_THREADS
         # Resting ones are as fresh as can be, the others beat.
         resting = polls - 1 + worker_module.DELETING_THREADS
-        wait_until(lambda: sum(pulse.age_seconds < 0 for pulse in worker.pulses) == resting)
-        assert all(pulse.fresh for pulse in worker.pulses)
+        wait_until(lambda: sum(heartbeat.age_seconds < 0 for heartbeat in worker.heartbeats) == resting)
+        assert all(heartbeat.fresh for heartbeat in worker.heartbeats)
 
 
 def test_each_poll_that_hangs_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,9 +230,11 @@ def test_each_poll_that_hangs_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "receive", hang)
     fill(queue, 100)
     with working(queue, bucket) as worker:
-        wait_until(lambda: [pulse.name for pulse in worker.pulses if not pulse.fresh] == ["the poll loop"])
+        wait_until(
+            lambda: [heartbeat.name for heartbeat in worker.heartbeats if not heartbeat.fresh] == ["the poll loop"]
+        )
         go_on.set()
-        wait_until(lambda: all(pulse.fresh for pulse in worker.pulses))
+        wait_until(lambda: all(heartbeat.fresh for heartbeat in worker.heartbeats))
 
 
 def test_retries_wait_longer_each_time_and_never_longer_than_the_limit() -> None:
@@ -278,7 +280,7 @@ def test_a_worker_whose_hands_are_full_still_has_a_pulse() -> None:
     bucket.fail = slow
     fill(queue, 2)
     with working(queue, bucket, concurrency=1) as worker:
-        polls = worker.pulses[0]
+        polls = worker.heartbeats[0]
         wait_until(lambda: worker.in_work == 1)
         for _ in range(2):
             wait_until(lambda: polls.age_seconds > 0.5)
