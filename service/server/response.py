@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable
+from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -11,7 +14,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # What a value must not have in it, and a head has at the end of its lines only: one more would begin another field.
 _CONTROLS = bytes(set(range(32)) - {9}) + b"\x7f"
-_FRAMING = frozenset((b"transfer-encoding: ", b"content-length: ", b"connection: "))
+_FRAMING = frozenset((b"transfer-encoding: ", b"content-length: ", b"connection: ", b"date: "))
 _BODILESS = frozenset((204, 304))
 _MOST_NAMES = 1000
 
@@ -51,6 +54,9 @@ def render_head(
                     continue  # the server's own affair (ASGI, "Response Start")
                 if known == b"content-length: ":
                     length = int(value)
+                elif known == b"date: ":
+                    if fields is default:
+                        value = _date(int(time.time()))
                 else:
                     says_close = says_close or b"close" in value.lower()
             parts += (known, value, b"\r\n")
@@ -70,6 +76,12 @@ def render_head(
     if len(head) - len(head.translate(None, _CONTROLS)) != 2 * lines:
         raise RuntimeError("A header has a control character in its value.")
     return head, has_body, length if has_body else None, is_chunked, keep_alive
+
+
+@lru_cache(maxsize=1)
+def _date(seconds: int) -> bytes:
+    """uvicorn's own is up to a second old, and so earlier than a ``Last-Modified`` can be (RFC 9110, section 8.8.2.1)."""
+    return formatdate(seconds, usegmt=True).encode()
 
 
 def _check_name(name: bytes) -> bytes:

@@ -23,6 +23,8 @@ from service.files.downloads import PIECE_BYTES
 from service.files.ids import IdSource
 from service.files.store import FileStore
 from tests.service.harness import PROBLEM, Api, running_api
+from tests.service.live_api import live_api
+from tests.service.raw_http import Connection
 
 CONTENT = b"file content"
 SHA256 = hashlib.sha256(CONTENT)
@@ -247,6 +249,14 @@ def test_a_file_from_a_host_whose_clock_is_ahead_is_not_modified_in_the_future(t
         for method in ("GET", "HEAD"):
             modified = parsedate_to_datetime(api.client.request(method, path).headers["last-modified"])
             assert modified.timestamp() <= time.time()
+
+
+def test_no_answer_of_a_server_is_older_than_the_file_that_it_carries(tmp_path: Path) -> None:
+    with live_api(tmp_path / "files", "asyncio") as served, Connection(served.port) as connection:
+        for _ in range(20):
+            path = connection.ask("POST", "/arquivos", b"x").headers["location"]
+            headers = connection.ask("GET", path).headers
+            assert parsedate_to_datetime(headers["last-modified"]) <= parsedate_to_datetime(headers["date"])
 
 
 def test_a_deleted_file_is_gone(api: Api) -> None:
