@@ -80,7 +80,8 @@ class Middleware:
             forget_locals(problem)
             await exchange.answer(problem)
         except ClientDisconnect:
-            exchange.status = exchange.status or CLIENT_GONE
+            # The server may have had the last word, see refusals.
+            exchange.status = exchange.status or scope["state"].get("refused", CLIENT_GONE)
         except asyncio.CancelledError as cancelled:
             if not self.lifecycle.draining:
                 raise

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
+from typing import Any
 
 from service.http.asgi import RawHeaders
 from service.http.errors import (
@@ -34,12 +35,18 @@ _PROBLEMS: dict[int, Callable[[str], Problem]] = {
 _log = logging.getLogger("service.refusals")
 
 
-def refuse(status: int, detail: str) -> tuple[RawHeaders, bytes]:
-    """The header fields and the body of the answer, which is logged, under the id that it carries."""
+def refuse(status: int, detail: str, scope: MutableMapping[str, Any] | None) -> tuple[RawHeaders, bytes]:
+    """The header fields and the body of the answer, under the id of the request in ``scope``, whose log line has the status.
+
+    Without one there is no request; then it is logged here, under the id that the answer carries.
+    """
     problem = _PROBLEMS.get(status, InternalError)(detail)
-    request_id = secrets.token_hex(16)
-    fields = {"request_id": request_id, "status": problem.status, "reason": detail}
-    _log.info("no request", extra={"fields": fields})
+    state: dict[str, Any] = scope.setdefault("state", {}) if scope is not None else {}
+    state["refused"] = problem.status
+    request_id = state.get("request_id") or secrets.token_hex(16)
+    if scope is None:
+        fields = {"request_id": request_id, "status": problem.status, "reason": detail}
+        _log.info("no request", extra={"fields": fields})
     response = to_response(problem, request_id)
     headers = [(name, value) for name, value in response.raw_headers if name not in _ADDED]
     return [*headers, (b"x-request-id", request_id.encode())], bytes(response.body)

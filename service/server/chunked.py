@@ -1,4 +1,5 @@
-"""The chunked transfer coding (RFC 9112, section 7.1), as strict as llhttp, whose parser does not tell where it stands.
+"""The chunked transfer coding (RFC 9112, section 7.1), as strict as llhttp, whose parser does not tell where it stands:
+blanks around ``;`` and ``=`` are refused, by which servers have been made to read other sizes than the proxy before them.
 
 What extensions and trailers cost is bounded: a line, the trailers, and all that is not content, in proportion to what
 is. Chunks of one byte cost five times themselves and ten bytes signed as AWS does it nine, and that is in order.
@@ -36,6 +37,10 @@ class ChunkedBody:
         self._overhead = 0
         # None before the last chunk.
         self._trailer_bytes: int | None = None
+
+    @property
+    def expected_bytes(self) -> int:
+        return max(0, self._left)
 
     def decode(self, data: bytes) -> tuple[bytes, bytes]:
         """The content in ``data``, and what of ``data`` is not read yet. Raises Refused."""

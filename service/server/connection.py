@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import os
+import threading
 from typing import Any, ClassVar, cast
 from urllib.parse import unquote
 
-import httptools
 import uvicorn
 
+from service.server import scope
 from service.server.cycle import Cycle
 from service.server.extensions import RECEIVE_INTO, ZERO_COPY_SEND
 from service.server.flow import FlowControl
@@ -32,15 +34,25 @@ HIGH_WATER_BYTES = 48 * 1024
 UNREAD_BYTES = 64 * 1024
 
 _log = logging.getLogger(__name__)
-# All connections share it: what has been read is handed on before the next read.
-_buffer = memoryview(bytearray(READ_BYTES))
-_first_buffer = _buffer[:FIRST_BYTES]
+
+
+class _Buffer(threading.local):
+    """All connections of a loop share it: what has been read is handed on before the next read. No two loops may, since a
+    loop reads into it without the interpreter's lock."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(READ_BYTES))
+
+
+_buffer = _Buffer()
 
 
 class HttpProtocol(asyncio.BufferedProtocol):
     """What uvicorn makes for each connection. The arguments are those of uvicorn's own protocols."""
 
     options: ClassVar[Options] = Options()
+    waiting_bytes: ClassVar[int] = 0
+    """What all connections of this class keep unread."""
 
     def __init__(
         self,
@@ -58,12 +70,17 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._config = config
         self._app_state = app_state
         self._state = State.IDLE
+        self._waiting_bytes = 0
         self._since = self.loop.time()
         self._parser = RequestParser()
         self._cycle: Cycle | None = None
         self._keep_alive = False
-        self._is_stopping = False
-        self._buffer = _buffer
+        self._is_last = False
+        self._whole_buffer = _buffer.view
+        self._first_buffer = self._whole_buffer[:FIRST_BYTES]
+        self._buffer = self._whole_buffer
+        # Not that of the request before, which is the one in which the next is read.
+        self._context = contextvars.copy_context()
         self._transfer: Transfer | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._send_progress = SendProgress()
@@ -76,15 +93,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self.server_state.connections.add(self)
         self._is_encrypted = transport.get_extra_info("sslcontext") is not None
         is_raw = not self._is_encrypted and hasattr(os, "sendfile") and transport.get_extra_info("socket") is not None
-        self._scope: dict[str, Any] = {
-            "type": "http",
-            "asgi": {"version": self._config.asgi_version, "spec_version": "2.4"},
-            "scheme": "https" if self._is_encrypted else "http",
-            "server": _address(transport.get_extra_info("sockname")),
-            "client": _address(transport.get_extra_info("peername")),
-            "root_path": self._config.root_path,
-            "extensions": {ZERO_COPY_SEND: {}} if is_raw else {},
-        }
+        self._scope = scope.of_connection(self._config, transport)
+        self._scope["extensions"] = {ZERO_COPY_SEND: {}} if is_raw else {}
         self._body_extensions: dict[str, dict[str, Any]] = {ZERO_COPY_SEND: {}, RECEIVE_INTO: {}} if is_raw else {}
         options = self.options
         self._tick_seconds = min(
@@ -94,7 +104,10 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         cycle = self._cycle
-        self._buffer = _buffer if cycle is not None and cycle.waits else _first_buffer
+        self._buffer = self._first_buffer
+        if cycle is not None and cycle.waits and (expected := self._parser.expected_bytes) > FIRST_BYTES:
+            # Not beyond the body: what comes after it waits for its turn, and is to be little.
+            self._buffer = self._whole_buffer[:expected]
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -109,8 +122,11 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._parser.feed(bytes(self._buffer[:nbytes]))
         if state is State.ANSWERING:
             self.flow.pause_reading()
+            self._count_waiting()
             return
         self._advance()
+        if self._parser.data or self._state is State.HEAD or self._waiting_bytes:
+            self._count_waiting()
         if nbytes == FIRST_BYTES and self._state is State.BODY and state is not State.BODY:
             # The application, which is about to see the head, may take what follows.
             self.flow.pause_reading()
@@ -118,6 +134,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         self.flow.ended = True
         if self._state is State.ANSWERING and not self._is_encrypted:
+            cast(Cycle, self._cycle).look()
             return True  # the client has said all, and waits for its answer
         self._close()
         return False
@@ -135,6 +152,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._state = State.CLOSED
+        type(self).waiting_bytes -= self._waiting_bytes
+        self._waiting_bytes = 0
         if self._cycle is not None:
             self._cycle.lose()
         self.flow.resume_writing()
@@ -143,7 +162,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def shutdown(self) -> None:
         """uvicorn's word that the process is about to end."""
-        self._is_stopping = True
+        self._is_last = True
         if self._state is not State.BODY and self._state is not State.ANSWERING:
             self._close()
 
@@ -178,21 +197,31 @@ class HttpProtocol(asyncio.BufferedProtocol):
             _log.exception("a request can't be read, through no fault of its own")
             self._refuse(500, "The request could not be read; try again.")
 
+    def _count_waiting(self) -> None:
+        kind, parser, before = type(self), self._parser, self._waiting_bytes
+        self._waiting_bytes = parser.waiting_bytes
+        kind.waiting_bytes += self._waiting_bytes - before
+        if self._waiting_bytes > before and kind.waiting_bytes > self.options.waiting_bytes:
+            if self._state is State.HEAD:
+                self._refuse(503, "Too many requests are arriving; try again.")
+            elif self._state is State.ANSWERING:
+                # Who sends ahead has to be ready to send again (RFC 9112, section 9.3.2).
+                parser.data = b""
+                self._is_last = True
+                self.flow.pause_reading()
+                self._count_waiting()
+
     def _begin(self, head: Head) -> None:
         limit, state = self._config.limit_concurrency, self.server_state
         if limit is not None and (len(state.connections) >= limit or len(state.tasks) >= limit):
             raise Refused(503, "Too many requests are under way; try again.")
-        target = head.target
-        if target[:1] == b"/" and b"#" not in target:
-            raw_path, _, query = target.partition(b"?")
-        else:
-            raw_path, query = _split(target)
+        raw_path, query = scope.split_target(head.method, head.target)
         path = str(raw_path, "ascii")
         if "%" in path:
             path = unquote(path)
         if root_path := self._config.root_path:
             path, raw_path = root_path + path, root_path.encode() + raw_path
-        scope: dict[str, Any] = {
+        asked: dict[str, Any] = {
             **self._scope,
             "http_version": head.version,
             "method": head.method,
@@ -206,24 +235,28 @@ class HttpProtocol(asyncio.BufferedProtocol):
         if in_body:
             self._rate = ReceiveRate()
             if head.length is not None:
-                scope["extensions"] = self._body_extensions
-        cycle = self._cycle = Cycle(self, scope, expects_continue=head.expects_continue, body_ended=not in_body)
+                asked["extensions"] = self._body_extensions
+        cycle = self._cycle = Cycle(self, asked, expects_continue=head.expects_continue, body_ended=not in_body)
         self._keep_alive = head.keep_alive
         self._enter(State.BODY if in_body else State.ANSWERING)
-        task = self.loop.create_task(cycle.run(self._config.loaded_app))
+        task = self.loop.create_task(cycle.run(self._config.loaded_app), context=self._context.copy())
         state.tasks.add(task)
         task.add_done_callback(state.tasks.discard)
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answers in place of the application, and ends the connection."""
-        cycle, method = self._cycle, "GET"
+        cycle, method, asked = self._cycle, "GET", None
         if cycle is not None:
             cycle.lose()
-            method = cycle.scope["method"]
+            asked = cycle.scope
+            method = asked["method"]
             if cycle.written:
                 self.abort()
                 return
-        headers, body = self.options.render(status, detail)
+            if cycle.taken is not None:
+                self.transfer().socket.stop_receiving()
+                self.transfer().wake()
+        headers, body = self.options.render(status, detail, asked)
         headers = [*headers, (b"content-length", b"%d" % len(body))]
         default = self.server_state.default_headers
         head, has_body, *_ = render_head(status, default, headers, method=method, version="1.1", keep_alive=False)
@@ -234,7 +267,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def may_keep_alive(self, cycle: Cycle) -> bool:
         """Whether the connection can go on after the answer to ``cycle``, which is about to begin."""
-        if not self._keep_alive or self._is_stopping:
+        if not self._keep_alive or self._is_last:
             return False
         if cycle.body_ended:
             return not self.flow.ended or bool(self._parser.data)
@@ -244,7 +277,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
     def answered(self, cycle: Cycle, *, keep_alive: bool) -> None:
         self.server_state.total_requests += 1
         self._cycle = None
-        keep_alive = keep_alive and not self._is_stopping
+        keep_alive = keep_alive and not self._is_last
         if not keep_alive:
             # To close with something unread would reset the connection.
             if self._state is State.BODY or self._parser.data or not self.flow.is_reading:
@@ -259,6 +292,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self._enter(State.IDLE)
             if self._parser.data:
                 self._advance()
+                self._count_waiting()
                 if self._state is State.ANSWERING:
                     return
         if self.flow.ended and self._state is not State.LINGERING:
@@ -304,7 +338,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def _linger(self) -> None:
         # An application that uvicorn cancels has said its last word: the process ends.
-        task = asyncio.current_task() if self._is_stopping else None
+        task = asyncio.current_task() if self._is_last else None
         if self.flow.ended or not self.transport.can_write_eof() or (task is not None and task.cancelling()):
             self._close()
             return
@@ -313,7 +347,14 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self._transfer.socket.wake_at(1)
         self.transport.write_eof()
         self.flow.resume_reading()
-        self.loop.call_later(self.options.linger_seconds, self._close)
+        self.loop.call_later(self.options.linger_seconds, self._end_lingering)
+
+    def _end_lingering(self) -> None:
+        if self._state is State.LINGERING:
+            if self._unsent():  # a client that takes its time; one that takes nothing is seen to by the tick
+                self.loop.call_later(self.options.linger_seconds, self._end_lingering)
+            else:
+                self._close()
 
     def _tick(self) -> None:
         """What only the time tells. One timer for each wait would cost a small request more than all else here."""
@@ -354,20 +395,3 @@ class HttpProtocol(asyncio.BufferedProtocol):
 def http_protocol(options: Options) -> type[asyncio.Protocol]:
     """``HttpProtocol`` with ``options``, as ``uvicorn.Config`` takes it for ``http``."""
     return cast("type[asyncio.Protocol]", type("HttpProtocol", (HttpProtocol,), {"options": options}))
-
-
-def _split(target: bytes) -> tuple[bytes, bytes]:
-    """Path and query of a target that is no plain path: of a proxy's client, of ``OPTIONS *``, or with a fragment."""
-    if target == b"*":
-        return target, b""
-    try:
-        found = httptools.parse_url(target)
-    except httptools.HttpParserInvalidURLError:
-        raise Refused(400, "The request's target can't be read.") from None
-    return found.path or b"/", found.query or b""
-
-
-def _address(name: Any) -> tuple[str, int | None] | None:
-    if isinstance(name, tuple):
-        return str(name[0]), int(name[1])
-    return (name, None) if name and isinstance(name, str) else None

@@ -101,6 +101,10 @@ class Cycle:
     def lose(self) -> None:
         """Says that nothing more arrives, and nothing can be sent."""
         self.gone = True
+        self.look()
+
+    def look(self) -> None:
+        """Says that something has changed for who waits in ``receive``."""
         if self._news is not None:
             self._news.set()
 
@@ -131,6 +135,9 @@ class Cycle:
                 return {"type": "http.request", "body": body, "more_body": not self.body_ended}
             if not self.body_ended:
                 self._connection.flow.resume_reading()
+            elif self._connection.flow.ended:
+                # It may have closed its side only: whether it still listens is told by sending alone.
+                break
             if self._news is None:
                 self._news = asyncio.Event()
             self._news.clear()
@@ -208,6 +215,8 @@ class Cycle:
             count = max(0, (await run(os.fstat, file)).st_size - start)
         before, after = self._frame(count, more_body=more_body)
         transfer = connection.transfer()
+        # Before anything leaves: nothing else may be written in its midst.
+        self.written += 1
         # So that what is written and the file leave together.
         transfer.socket.cork(True)
         connection.transport.write(before)
@@ -220,7 +229,6 @@ class Cycle:
             raise
         finally:
             transfer.socket.cork(False)
-        self.written += 1
         connection.transport.write(after)
         if not more_body:
             self._end()
@@ -238,22 +246,26 @@ class Cycle:
             raise taken.failure
         if held := b"".join(self._pieces):
             self._pieces.clear()
+            self.held = 0
             await taken.run(taken.write, memoryview(held), True)
             return {"type": "http.request", "body": b"", "more_body": True, "count": len(held)}
         try:
             while raw.received == taken.counted:
+                if self.gone:
+                    return {"type": "http.disconnect"}
                 if taken.visited:
                     await self._wait(transfer.until_readable(taken.length, connection.look_seconds))
                 taken.visited = True
                 await taken.run(raw.receive, taken.length, taken.write)
         except PeerGone:
-            connection.abort()
+            if not self.gone:
+                connection.abort()
             return {"type": "http.disconnect"}
         except Exception as error:
+            taken.failure = error
             if raw.received == taken.counted:
                 raise
             # What has arrived is told first, for whoever counts it.
-            taken.failure = error
         count = raw.received - taken.counted
         self.received += count
         taken.counted = raw.received
@@ -276,10 +288,19 @@ class _Taken:
     """The rest of a body that is read from the socket by threads."""
 
     def __init__(self, write: Write, run: Run, length: int) -> None:
-        self.write = write
         self.run = run
         self.length = length
+        self._write = write
         self.counted = 0
         """How much of it the application has been told of."""
         self.visited = False
         self.failure: Exception | None = None
+        """What ``write`` has raised."""
+
+    def write(self, piece: memoryview, more_body: bool) -> None:
+        """For a thread, which nobody may wait for any more."""
+        try:
+            self._write(piece, more_body)
+        except Exception as error:
+            self.failure = error
+            raise

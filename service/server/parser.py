@@ -24,8 +24,10 @@ Headers = list[tuple[bytes, bytes]]
 
 _END = b"\r\n\r\n"
 _VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
-_CODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r\n]*)", re.IGNORECASE)
-_OF_THE_MESSAGE = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
+_CODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r\n]*)\r\n", re.IGNORECASE)
+_OF_THE_MESSAGE = frozenset(
+    (b"host", b"content-length", b"transfer-encoding", b"connection", b"proxy-connection", b"expect")
+)
 # RFC 9112, section 3.2, and RFC 3986, section 3.2.2. Empty where the target has no authority.
 _HOST = re.compile(
     rb"(?:(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*|\[[0-9A-Fa-fvV:.~!$&'()*+,;=_\-]+\])(?::[0-9]*)?"
@@ -60,6 +62,16 @@ class RequestParser:
         self._validator: httptools.HttpRequestParser | None = None
         # The part of a head that has arrived.
         self._begun = b""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What was fed and is kept: a part of a head, or what has come too early."""
+        return len(self.data) + len(self._begun)
+
+    @property
+    def expected_bytes(self) -> int:
+        """How much of the body is known to come, up to the end of a chunk."""
+        return self._chunks.expected_bytes if self._chunks is not None else self.left
 
     @property
     def in_head(self) -> bool:
@@ -129,7 +141,8 @@ class RequestParser:
         if len(lines) > MOST_FIELDS + 1:
             raise Refused(431, f"The request has {len(lines) - 1} header fields; allowed: {MOST_FIELDS}.")
         is_old = version == "1.0"
-        keep_alive, expects_continue = not is_old, False
+        expects_continue = False
+        options: list[bytes] = []
         host = length = coding = None
         headers: Headers = []
         for line in lines[1:]:
@@ -143,12 +156,13 @@ class RequestParser:
                     raise Refused(400, "Host comes twice.")
                 host = value
             elif name == b"content-length":
+                if len(value) > 19:
+                    raise Refused(400, "Content-Length has more than 19 digits.")
                 length = int(value)
             elif name == b"transfer-encoding":
-                coding = value
-            elif name == b"connection":
-                options = [option.strip(b" \t") for option in value.lower().split(b",")]
-                keep_alive = b"close" not in options and (keep_alive or b"keep-alive" in options)
+                coding = value if coding is None else b"%b, %b" % (coding, value)
+            elif name == b"connection" or name == b"proxy-connection":
+                options += [option.strip(b" \t") for option in value.lower().split(b",")]
             elif value.lower() == b"100-continue":
                 expects_continue = not is_old
         if host is None:
@@ -167,10 +181,11 @@ class RequestParser:
                 # RFC 1945, section 8.3: else its body would end with the connection.
                 raise Refused(411, "A body of HTTP/1.0 needs a Content-Length.")
             length = 0
+        keep_alive = b"close" not in options and (not is_old or b"keep-alive" in options)
         self.left = length or 0
         self.in_body = length != 0
-        if self.in_body:
-            self._validator = None  # it waits for a body
+        if self.in_body or options:
+            self._validator = None  # it waits for a body, or for nothing more
         return Head(method, target, version, headers, length, keep_alive, expects_continue)
 
 

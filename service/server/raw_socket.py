@@ -70,6 +70,7 @@ class RawSocket:
         self._is_tcp = connection.family in (socket.AF_INET, socket.AF_INET6)
         self._visiting = threading.Lock()
         self._closed = False
+        self._stopped = False
         self._wakes_at = 1
         # What is of no use any more, and is closed once no thread uses it: a visit may hang.
         self._closing: list[Callable[[], None]] = []
@@ -86,6 +87,10 @@ class RawSocket:
             self._wakes_at = received
             with contextlib.suppress(OSError):
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, received)
+
+    def stop_receiving(self) -> None:
+        """Lets a visit pass on no more: from now on others read from the connection, and it would find a later part."""
+        self._stopped = True
 
     def close(self) -> None:
         """Ends the connection now. The socket is closed now or by the visit under way, which may hang."""
@@ -147,6 +152,8 @@ class RawSocket:
         until = time.monotonic() + VISIT_SECONDS
         while not self._closed:
             filled = self._fill(_buffer.view[: stop - self.received])
+            if self._stopped:
+                break
             self.received += len(filled)
             write(filled, self.received < stop)
             if self.received == stop or time.monotonic() > until:

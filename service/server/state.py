@@ -23,9 +23,11 @@ class State(enum.Enum):
     ANSWERING it has been answered           IDLE; CLOSED to keep alive no more, LINGERING if bytes wait
     ANSWERING the application has failed     LINGERING
     UNREAD    the end of the body has come   IDLE
+    UNREAD    it can't be read               LINGERING
     UNREAD    end of input, or too slow      CLOSED
     LINGERING end of input, or too long      CLOSED
-    any       the connection is lost         CLOSED
+    any       the connection is lost, or the
+              client takes nothing           CLOSED
     ========= ============================== =======================================================
 
     Nothing else can happen: what is not in the table is an error.

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.server import ServerState
@@ -107,6 +107,7 @@ class Direct:
         options: Options | None = None,
         transport: Transport | None = None,
         app_state: dict[str, Any] | None = None,
+        kind: type[HttpProtocol] | None = None,
         **config: Any,
     ) -> None:
         config = {"proxy_headers": False, **config}
@@ -114,12 +115,12 @@ class Direct:
         self.state.default_headers = [(b"date", b"Sat, 28 Nov 2026 00:00:00 GMT")]
         self.clock = Clock()
         self.transport = transport or Transport()
-        kind = type("HttpProtocol", (HttpProtocol,), {"options": options or Options()})
+        kind = kind or type("HttpProtocol", (HttpProtocol,), {"options": options or Options()})
         self.protocol: HttpProtocol = kind(
             uvicorn.Config(app, ws="none", lifespan="off", log_config=None, **config),
             self.state,
             app_state or {},
-            self.clock,
+            cast(asyncio.AbstractEventLoop, self.clock),
         )
         self.protocol.connection_made(self.transport)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -39,7 +41,7 @@ def test_what_is_not_in_the_table_of_states_is_an_error() -> None:
 def test_an_answer_that_no_application_gives_is_rendered_as_the_options_say_and_dated() -> None:
     seen: list[tuple[int, str]] = []
 
-    def render(status: int, detail: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    def render(status: int, detail: str, scope: dict[str, Any] | None) -> tuple[list[tuple[bytes, bytes]], bytes]:
         seen.append((status, detail))
         return [(b"content-type", b"text/x")], b"why"
 
@@ -333,5 +335,219 @@ def test_a_transport_without_a_socket_or_a_half_close_is_served_as_well() -> Non
         direct = Direct(answering(), transport=Transport(sslcontext=object()))
         await direct.send(b"\x00")
         assert (direct.statuses, direct.transport.closed) == ([400], True)
+
+    run(work)
+
+
+@pytest.mark.parametrize("told", [b"close\r\nConnection: keep-alive", b"x\r\nConnection: Close", b"keep-alive, close"])
+def test_close_on_one_of_several_lines_ends_the_connection(told: bytes) -> None:
+    async def work() -> None:
+        direct = Direct(answering())
+        await direct.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: " + told + b"\r\n\r\n")
+        assert (direct.statuses, direct.transport.closed) == ([200], True)
+
+    run(work)
+
+
+def test_a_request_that_follows_one_with_options_is_read_like_any_other() -> None:
+    async def work() -> None:
+        direct = Direct(answering())
+        for field in ("Connection", "Proxy-Connection"):
+            await direct.send(request(fields={field: "keep-alive"}))
+            await direct.send(request())
+        assert (direct.statuses, direct.transport.closed) == ([200] * 4, False)
+
+    run(work)
+
+
+def test_codings_on_several_lines_are_one_list() -> None:
+    async def work() -> None:
+        direct = Direct(answering())
+        fields = b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked"
+        await direct.send(b"POST / HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n\r\n0\r\n\r\n")
+        assert direct.statuses == [501]
+
+    run(work)
+
+
+def test_the_target_of_the_server_as_a_whole_is_of_options_alone() -> None:
+    async def work() -> None:
+        for method, status in (("OPTIONS", 200), ("GET", 400)):
+            direct = Direct(answering())
+            await direct.send(request(method, "*"))
+            assert direct.statuses == [status]
+
+    run(work)
+
+
+def test_an_application_that_listens_hears_of_a_client_that_sends_no_more_and_can_still_answer() -> None:
+    heard: list[str] = []
+
+    async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        assert (await receive())["type"] == "http.request"
+        heard.append((await receive())["type"])
+        await answering()(scope, receive, send)
+
+    async def work() -> None:
+        direct = Direct(app)
+        await direct.send(request())
+        assert heard == []
+        assert direct.end()
+        await direct.settle()
+        assert (heard, direct.statuses, direct.transport.closed) == (["http.disconnect"], [200], True)
+
+    run(work)
+
+
+def test_an_answer_that_is_long_under_way_is_not_cut_by_the_lingering() -> None:
+    async def work() -> None:
+        direct = Direct(sending_early(), options=OPTIONS, timeout_keep_alive=15)
+        direct.transport.takes = False
+        await direct.send(request("POST", Content_Length="1000000"))
+        for _ in range(5):
+            direct.wait(OPTIONS.linger_seconds)
+            assert not direct.transport.closed
+            direct.transport.waiting -= 1
+        direct.transport.waiting = 0
+        direct.wait(2 * OPTIONS.linger_seconds)
+        assert direct.transport.closed
+
+    run(work)
+
+
+def sending_early() -> Any:
+    async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
+        await send({"type": "http.response.body", "body": b"x" * 1000})
+
+    return app
+
+
+def test_a_request_runs_in_the_context_of_its_connection_and_not_in_that_of_the_one_before() -> None:
+    variable = contextvars.ContextVar("variable", default="none")
+    seen: list[str] = []
+
+    async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        seen.append(variable.get())
+        variable.set(scope["path"])
+        await answering()(scope, receive, send)
+
+    async def work() -> None:
+        variable.set("outside")
+        direct = Direct(app)
+        await direct.send(request(target="/1") + request(target="/2"))
+        await direct.send(request(target="/3"))
+        assert seen == ["outside"] * 3
+
+    run(work)
+
+
+def test_a_refusal_is_rendered_for_the_request_in_whose_midst_it_comes() -> None:
+    seen: list[str | None] = []
+
+    def render(status: int, detail: str, scope: dict[str, Any] | None) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        seen.append(scope["path"] if scope is not None else None)
+        return [], b""
+
+    async def work() -> None:
+        for sent in (b"no HTTP\r\n\r\n", request("POST", "/a", Transfer_Encoding="chunked") + b"xyz\r\n"):
+            await Direct(Recorder(), options=Options(render=render)).send(sent)
+        assert seen == [None, "/a"]
+
+    run(work)
+
+
+def test_the_loops_of_two_threads_read_into_buffers_of_their_own() -> None:
+    buffers: list[memoryview] = []
+
+    async def work() -> None:
+        first, second = (Direct(answering()).protocol.get_buffer(-1) for _ in range(2))
+        assert first.obj is second.obj
+        buffers.append(first)
+
+    for _ in range(2):
+        thread = threading.Thread(target=run, args=(work,))
+        thread.start()
+        thread.join()
+    assert len(buffers) == 2
+    assert buffers[0].obj is not buffers[1].obj
+
+
+def test_what_waits_is_bounded_over_all_connections() -> None:
+    class Protocol(HttpProtocol):
+        options = Options(waiting_bytes=1000)
+
+    async def work() -> None:
+        heads = [Direct(answering(), kind=Protocol) for _ in range(3)]
+        for direct in heads:
+            await direct.send(b"GET /" + b"a" * 395)
+        # Only who comes when there is enough is sent away.
+        assert [direct.statuses for direct in heads] == [[], [], [503]]
+        for direct in heads:
+            direct.lose()
+        assert Protocol.waiting_bytes == 0
+        served = Direct(answering(), kind=Protocol)
+        await served.send(request())
+        assert (served.statuses, Protocol.waiting_bytes) == ([200], 0)
+
+    run(work)
+
+
+def test_requests_sent_ahead_are_dropped_with_the_connection_when_too_much_waits() -> None:
+    class Protocol(HttpProtocol):
+        options = Options(waiting_bytes=1000)
+
+    async def work() -> None:
+        go_on = asyncio.Event()
+
+        async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+            await go_on.wait()
+            await answering()(scope, receive, send)
+
+        direct = Direct(app, kind=Protocol)
+        await direct.send(request() + request() * 100)
+        assert Protocol.waiting_bytes == 0
+        go_on.set()
+        await direct.settle()
+        assert (direct.statuses, direct.transport.ended) == ([200], True)
+
+    run(work)
+
+
+def test_no_more_is_read_with_a_body_than_belongs_to_it_and_a_little() -> None:
+    async def work() -> None:
+        for body, largest in (
+            (request("POST", Content_Length="100000"), 100_000),
+            (request("POST", Content_Length="9"), 16384),
+        ):
+            direct = Direct(Recorder())
+            await direct.send(body)
+            assert len(direct.protocol.get_buffer(-1)) == largest
+        direct = Direct(Recorder())
+        await direct.send(request("POST", Transfer_Encoding="chunked") + b"30000\r\nx")
+        assert len(direct.protocol.get_buffer(-1)) == 0x30000 - 1
+        await direct.send(b"x" * (0x30000 - 1) + b"\r\n1\r\n")
+        assert len(direct.protocol.get_buffer(-1)) == 16384
+
+    run(work)
+
+
+def test_a_length_of_many_digits_is_the_clients_mistake(caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        direct = Direct(answering())
+        await direct.send(request("POST", Content_Length="0" * 5000 + "1"))
+        assert (direct.statuses, caplog.records) == ([400], [])
+
+    run(work)
+
+
+def test_a_coding_is_named_only_when_all_of_it_has_arrived() -> None:
+    async def work() -> None:
+        sent = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+        for step in (len(sent), 7):
+            direct = Direct(answering())
+            for at in range(0, len(sent), step):
+                await direct.send(sent[at : at + step])
+            assert direct.statuses == [400]
 
     run(work)

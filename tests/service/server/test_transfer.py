@@ -16,7 +16,7 @@ import pytest
 from service.server import Options
 from service.server.connection import FIRST_BYTES
 from service.server.extensions import RECEIVE_INTO, ZERO_COPY_SEND
-from service.server.raw_socket import VISIT_SECONDS
+from service.server.raw_socket import VISIT_SECONDS, PeerGone
 from tests.service.server.direct import App, Direct, Message, Receive, Send, Transport, request
 
 LIVENESS_SECONDS = 20.0
@@ -505,5 +505,49 @@ def test_a_body_that_is_taken_and_trickles_is_given_up(link: _Link) -> None:
         assert direct.statuses == [408]
         direct.lose()
         await _done(direct)
+
+    link.run(work)
+
+
+def test_nothing_is_written_into_the_midst_of_a_file(link: _Link) -> None:
+    async def work() -> None:
+        direct = link.serve(sends(link, {"offset": 0, "count": 10 * MIB}, length=10 * MIB))
+        await direct.send(request(Transfer_Encoding="chunked") + b"1\r\nx\r\n")
+        # The client takes a part of it, and there is more than the socket holds.
+        assert await asyncio.to_thread(link.client.recv, 100)
+        await direct.send(b"no size\r\n")
+        assert (direct.statuses, link.transport.aborted) == ([200], True)
+        direct.lose()
+        await _done(direct)
+
+    link.run(work)
+
+
+def test_a_body_that_is_taken_and_refused_is_passed_on_no_further(link: _Link) -> None:
+    heard: list[str] = []
+    written: list[bytes] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": RECEIVE_INTO, "write": lambda piece, more_body: written.append(bytes(piece))})
+        while (message := await receive())["type"] == "http.request":
+            pass
+        heard.append(message["type"])
+
+    async def work() -> None:
+        options = {"rate_seconds": 10.0, "least_bytes_per_second": 100.0}
+        direct = link.serve(app, **options)
+        await direct.send(request("POST", Content_Length="1000"))
+        while not (direct.protocol._transfer and direct.protocol._transfer._waiting):
+            await asyncio.sleep(0.001)
+        direct.wait(21)
+        assert (direct.statuses, link.transport.ended) == ([408], True)
+        # At once, and not when the connection ends.
+        await _done(direct)
+        assert heard == ["http.disconnect"]
+        link.client.sendall(b"b" * 1000)
+        with pytest.raises(PeerGone):
+            direct.protocol.transfer().socket.receive(1000, lambda piece, more_body: written.append(bytes(piece)))
+        assert b"".join(written) == b""
+        direct.lose()
 
     link.run(work)
