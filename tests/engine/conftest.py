@@ -5,7 +5,7 @@ import gc
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,16 +31,25 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             terminalreporter.write_line(figure)
 
 
+# Tests that share what one of these makes run in one process, which makes it once. Before xdist reads the groups.
+SHARED = ("shared_place", "empty_place", "up")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # The automation API leaves the sockets of its event loops to the garbage collector.
     for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
+        if isinstance(item, pytest.Function) and item.path.is_relative_to(Path(__file__).parent):
+            # The automation API leaves the sockets of its event loops to the garbage collector.
             item.add_marker(pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))
+            for shared in set(SHARED) & set(item.fixturenames):
+                item.add_marker(pytest.mark.xdist_group(shared))
 
 
 @pytest.fixture(autouse=True)
-def no_garbage_for_other_tests() -> Iterator[None]:
+def no_garbage_for_other_tests(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield
+    # The traceback of a program whose engine was gone first holds the program's event loop.
+    caplog.get_records("call").clear()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
@@ -63,6 +72,8 @@ class Place:
 
     engine: Engine
     cloud: CloudProcess
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    deployed: Deployed = dataclasses.field(default_factory=lambda: Deployed([], {}))
 
     @property
     def paths(self) -> LocalPaths:
@@ -70,8 +81,16 @@ class Place:
 
     def up(self, **config: Any) -> Deployed:
         """Deploys with the stack file's configuration, changed by `config`."""
+        self.config = config
         with engine_turn(self.paths, print):
-            return deploy(dataclasses.replace(self.engine, config=config))
+            self.deployed = deploy(dataclasses.replace(self.engine, config=config))
+        return self.deployed
+
+    def changes(self, **config: Any) -> Mapping[str, int]:
+        """Deploys as `up` does, without reading the state afterwards."""
+        self.config = config
+        with engine_turn(self.paths, print):
+            return dataclasses.replace(self.engine, config=config).up()
 
     def restart_cloud(self) -> None:
         """Kills the embedded AWS and brings it back as `make up` does."""
@@ -103,10 +122,43 @@ def place(tmp_path: Path, executable: Path) -> Iterator[Place]:
 
 
 @pytest.fixture(scope="session")
-def deployed_place(tmp_path_factory: pytest.TempPathFactory, executable: Path) -> Iterator[tuple[Place, Deployed]]:
-    """The local stack as its file says, deployed once; tests leave it as it is."""
+def shared_place(tmp_path_factory: pytest.TempPathFactory, executable: Path) -> Iterator[Place]:
+    """The local stack as its file says, deployed once."""
     with place_in(tmp_path_factory.mktemp("deployed") / "local", executable) as place:
-        yield place, place.up()
+        place.up()
+        yield place
+
+
+@pytest.fixture
+def deployed_place(shared_place: Place) -> tuple[Place, Deployed]:
+    """The place that is deployed as its file says; tests leave it as it is."""
+    return shared_place, shared_place.deployed
+
+
+@pytest.fixture
+def changed_place(shared_place: Place) -> Iterator[Place]:
+    """The same place for a test that deploys something else, which is taken back afterwards."""
+    engine = shared_place.engine
+    yield shared_place
+    # The embedded AWS may be another one by now.
+    shared_place.engine = dataclasses.replace(engine, cloud_endpoint=shared_place.cloud.endpoint_url)
+    if shared_place.config:
+        shared_place.up()
+
+
+@pytest.fixture(scope="session")
+def emptied_place(tmp_path_factory: pytest.TempPathFactory, executable: Path) -> Iterator[Place]:
+    with place_in(tmp_path_factory.mktemp("empty") / "local", executable) as place:
+        yield place
+
+
+@pytest.fixture
+def empty_place(emptied_place: Place) -> Iterator[Place]:
+    """A place where nothing is deployed; what a test leaves is destroyed."""
+    assert emptied_place.cloud.control("inventory") == {}
+    yield emptied_place
+    if emptied_place.cloud.control("inventory") != {}:
+        emptied_place.engine.destroy()
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -27,30 +28,32 @@ def types(resources: Any) -> Counter[str]:
     return Counter(str(resource["type"]) for resource in resources)
 
 
+def counted(resources: Any) -> int:
+    """How many resources an update counts: all but the providers themselves."""
+    return sum(count for kind, count in types(resources).items() if not kind.startswith("pulumi:providers:"))
+
+
 def touched(changes: Any) -> dict[str, int]:
     return {operation: count for operation, count in changes.items() if operation != "same"}
 
 
 def test_a_second_up_changes_nothing(deployed_place: Any, figures: Any) -> None:
-    place, first = deployed_place
+    place, _ = deployed_place
     started = time.monotonic()
-    again = place.up()
+    assert touched(place.changes()) == {}
     figures("an up without changes, engine warm", time.monotonic() - started)
-    # But the providers themselves, which count as nothing.
-    made = sum(count for kind, count in types(first.resources).items() if not kind.startswith("pulumi:providers:"))
-    assert touched(first.changes) == {"create": made}
-    assert touched(again.changes) == {}
 
 
-def test_a_rotated_token_outlives_a_refresh_and_the_embedded_aws(place: Any) -> None:
-    name = reveal(place.up().outputs)["tokenParameter"]
-    rotated = {"Name": name, "Value": "rotated-outside-pulumi", "Type": "SecureString", "Overwrite": True}
+def test_a_rotated_token_outlives_a_refresh_and_the_embedded_aws(changed_place: Any) -> None:
+    place, token = changed_place, f"rotated-outside-pulumi-{secrets.token_hex(8)}"
+    name = reveal(place.deployed.outputs)["tokenParameter"]
+    rotated = {"Name": name, "Value": token, "Type": "SecureString", "Overwrite": True}
     place.cloud.client("ssm").put_parameter(**rotated)
     place.engine.refresh()
     place.restart_cloud()
     assert touched(place.up().changes) == {}
     found = place.cloud.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]
-    assert found["Value"] == "rotated-outside-pulumi"
+    assert found["Value"] == token
 
 
 def test_what_the_state_says_exists_does_exist(deployed_place: Any) -> None:
@@ -79,9 +82,9 @@ def test_the_token_is_in_no_file_of_the_state_in_plain(deployed_place: Any) -> N
         assert token["Value"].encode() not in file.read_bytes(), file
 
 
-def test_changing_the_workers_cpu_replaces_one_task_definition_and_updates_one_service(place: Any) -> None:
-    before = place.up()
-    after = place.up(workerCpu=512)
+def test_changing_the_workers_cpu_replaces_one_task_definition_and_updates_one_service(changed_place: Any) -> None:
+    before = changed_place.deployed
+    after = changed_place.up(workerCpu=512)
     assert touched(after.changes) == {"replace": 1, "update": 1}
     changed = changed_resources(before.resources, after.resources)
     assert changed == {"aws:ecs/taskDefinition:TaskDefinition": ["worker"], "aws:ecs/service:Service": ["worker"]}
@@ -97,13 +100,13 @@ def changed_resources(before: Any, after: Any) -> dict[str, list[str]]:
     return changed
 
 
-def test_switching_the_api_off_to_the_schedule_alone_and_back_is_one_up_each(place: Any) -> None:
-    with_api = place.up()
+def test_switching_the_api_off_to_the_schedule_alone_and_back_is_one_up_each(changed_place: Any) -> None:
+    place, with_api = changed_place, changed_place.deployed
     scheduled = place.up(apiEnabled=False, sweepState="enabled")
     assert "aws:lb/loadBalancer:LoadBalancer" not in types(scheduled.resources)
     assert services(scheduled.resources) == {"worker"}
     assert schedule_state(scheduled.resources) == "ENABLED"
-    assert touched(place.up(apiEnabled=False, sweepState="enabled").changes) == {}
+    assert touched(place.changes(apiEnabled=False, sweepState="enabled")) == {}
 
     back = place.up()
     assert types(back.resources) == types(with_api.resources)
@@ -132,8 +135,9 @@ def ids(resources: Any, kind: str) -> set[str]:
     return {str(r["id"]) for r in resources if r["type"] == kind}
 
 
-def test_destroy_leaves_nothing(place: Any) -> None:
-    deployed = place.up()
+def test_destroy_leaves_nothing(empty_place: Any) -> None:
+    place, deployed = empty_place, empty_place.up()
+    assert touched(deployed.changes) == {"create": counted(deployed.resources)}
     bucket = reveal(deployed.outputs)["bucket"]
     # Outside production a bucket goes with what is in it.
     place.cloud.client("s3").put_object(Bucket=bucket, Key="emails/a.json", Body=b"{}")
@@ -152,8 +156,20 @@ def test_no_file_of_the_state_is_written_in_place(deployed_place: Any) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_an_interrupted_up_can_be_repeated(place: Any, how: signal.Signals) -> None:
-    interrupt_when_some_roles_exist(place, how)
+def test_an_interrupted_up_can_be_repeated(empty_place: Any, how: signal.Signals) -> None:
+    interrupt_and_repeat(empty_place, how, "roles", 1)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(("kind", "count"), [("queues", 2), ("parameters", 1), ("roles", 5)])
+def test_an_up_can_be_interrupted_wherever_it_is(empty_place: Any, how: signal.Signals, kind: str, count: int) -> None:
+    interrupt_and_repeat(empty_place, how, kind, count)
+
+
+def interrupt_and_repeat(place: Any, how: signal.Signals, kind: str, count: int) -> None:
+    """Ends an up, with its engine, once this many resources of a kind exist; the next one finds everything."""
+    interrupt_when_there_are(place, how, kind, count)
     with engine_turn(place.paths, print):
         place.engine.unlock()
         reconcile(place.engine, place.engine.deployment(), place.cloud.endpoint_url, restart=False)
@@ -161,12 +177,12 @@ def test_an_interrupted_up_can_be_repeated(place: Any, how: signal.Signals) -> N
     counts, found = types(deployed.resources), place.cloud.control("inventory")
     assert len(found["roles"]) == counts["aws:iam/role:Role"], "what the interrupted engine made is not left over"
     assert len(found["queues"]) == counts["aws:sqs/queue:Queue"]
-    assert touched(place.up().changes) == {}
+    assert touched(place.changes()) == {}
     place.engine.destroy()
     assert place.cloud.control("inventory") == EMPTY
 
 
-def interrupt_when_some_roles_exist(place: Any, how: signal.Signals) -> None:
+def interrupt_when_there_are(place: Any, how: signal.Signals, kind: str, count: int) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "local", "engine-up", "--endpoint", place.cloud.endpoint_url],
         cwd=PROJECT_ROOT,
@@ -175,12 +191,12 @@ def interrupt_when_some_roles_exist(place: Any, how: signal.Signals) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 120
-    while not place.cloud.control("inventory").get("roles"):
+    deadline = time.monotonic() + 300
+    while len(place.cloud.control("inventory").get(kind, ())) < count:
         assert process.poll() is None and time.monotonic() < deadline, "the engine ended before it could be interrupted"
         time.sleep(0.01)
     os.killpg(process.pid, how)
-    process.wait(60)
+    process.wait(300)
     # The plugins are started by an executable in this stack's own folder.
     wait_for(lambda: processes_that_name(str(place.paths.folder)) == [], "the providers to end with their engine")
 
@@ -199,8 +215,8 @@ def processes_that_name(folder: str) -> list[str]:
     return found
 
 
-def test_the_embedded_aws_comes_back_as_the_state_says(place: Any) -> None:
-    deployed = place.up()
+def test_the_embedded_aws_comes_back_as_the_state_says(changed_place: Any) -> None:
+    place, deployed = changed_place, changed_place.deployed
     before = place.cloud.control("inventory")
     outputs = reveal(deployed.outputs)
     place.cloud.client("s3").put_object(Bucket=outputs["bucket"], Key="emails/a.json", Body=b"{}")
@@ -215,21 +231,25 @@ def test_the_embedded_aws_comes_back_as_the_state_says(place: Any) -> None:
         "Value"
     ]
     assert again == token
-    assert touched(place.up().changes) == {}
+    place.cloud.client("s3").delete_object(Bucket=outputs["bucket"], Key="emails/a.json")
+    assert touched(place.changes()) == {}
 
 
-def test_a_token_from_the_configuration_is_taken_and_changed(place: Any) -> None:
+def test_a_token_from_the_configuration_is_taken_and_changed(empty_place: Any) -> None:
+    place = empty_place
+
     def token(deployed: Any) -> str:
         name = reveal(deployed.outputs)["tokenParameter"]
         return str(place.cloud.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"])
 
-    assert token(place.up(apiToken=Secret("first-token-0123456789"))) == "first-token-0123456789"
-    changed = place.up(apiToken=Secret("second-token-0123456789"))
-    assert touched(changed.changes) == {"update": 1}
-    assert token(changed) == "second-token-0123456789"
+    deployed = place.up(apiToken=Secret("first-token-0123456789"))
+    assert token(deployed) == "first-token-0123456789"
+    assert touched(place.changes(apiToken=Secret("second-token-0123456789"))) == {"update": 1}
+    assert token(deployed) == "second-token-0123456789"
 
 
-def test_mistakes_are_reported_all_at_once_and_nothing_is_deployed(place: Any) -> None:
+def test_mistakes_are_reported_all_at_once_and_nothing_is_deployed(empty_place: Any) -> None:
+    place = empty_place
     said: list[str] = []
     engine = place.engine.__class__(
         place.engine.executable,

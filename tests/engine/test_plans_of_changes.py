@@ -20,7 +20,7 @@ def quiet(place: Any, said: list[str], **config: Any) -> Any:
 
 
 def urn_of(place: Any, kind: str, name: str) -> str:
-    urns = [str(resource["urn"]) for resource in place.engine.deployment()["resources"] if resource["type"] == kind]
+    urns = [str(resource["urn"]) for resource in place.deployed.resources if resource["type"] == kind]
     [urn] = [urn for urn in urns if urn.endswith(f"::{name}")]
     return urn
 

@@ -16,6 +16,12 @@ from local.engine import Engine, EngineFailed
 from local.paths import PROJECT_ROOT, LocalPaths
 
 
+@pytest.fixture(scope="module")
+def previews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for the engine: a preview leaves nothing in it that another one finds."""
+    return tmp_path_factory.mktemp("previews") / "local"
+
+
 def planned(executable: Path, folder: Path, stack: str) -> list[Any]:
     """The inputs of every resource that a preview of the stack plans, by type and name."""
     return Engine(executable, LocalPaths(folder)).plan(stack)
@@ -25,8 +31,8 @@ def of_type(plan: list[Any], kind: str) -> dict[str, Any]:
     return {step["name"]: step["inputs"] for step in plan if step["type"] == kind}
 
 
-def test_the_plan_of_production_is_https_private_and_more_than_one_task(executable: Path, tmp_path: Path) -> None:
-    plan = planned(executable, tmp_path / "local", "prod")
+def test_the_plan_of_production_is_https_private_and_more_than_one_task(executable: Path, previews: Path) -> None:
+    plan = planned(executable, previews, "prod")
     listeners = of_type(plan, "aws:lb/listener:Listener").values()
     assert {(listener["port"], listener["protocol"]) for listener in listeners} == {(80, "HTTP"), (443, "HTTPS")}
     [http] = [listener for listener in listeners if listener["port"] == 80]
@@ -46,8 +52,8 @@ def test_the_plan_of_production_is_https_private_and_more_than_one_task(executab
     assert of_type(plan, "aws:scheduler/schedule:Schedule")["sweep"]["state"] == "ENABLED"
 
 
-def test_the_plan_of_staging_keeps_the_sweep_off(executable: Path, tmp_path: Path) -> None:
-    plan = planned(executable, tmp_path / "local", "staging")
+def test_the_plan_of_staging_keeps_the_sweep_off(executable: Path, previews: Path) -> None:
+    plan = planned(executable, previews, "staging")
     assert set(of_type(plan, "aws:ecs/service:Service")) == {"api", "worker"}
     assert of_type(plan, "aws:scheduler/schedule:Schedule")["sweep"]["state"] == "DISABLED"
 
@@ -76,9 +82,9 @@ def test_the_preview_command_needs_no_account_and_leaves_no_trace(
         assert (checkout / name).read_bytes() == (PROJECT_ROOT / name).read_bytes()
 
 
-def test_a_region_has_its_own_number_of_zones(executable: Path, tmp_path: Path) -> None:
+def test_a_region_has_its_own_number_of_zones(executable: Path, previews: Path) -> None:
     said: list[str] = []
-    engine = Engine(executable, LocalPaths(tmp_path / "local"), config={"availabilityZones": 6}, output=said.append)
+    engine = Engine(executable, LocalPaths(previews), config={"availabilityZones": 6}, output=said.append)
     subnets = of_type(engine.plan("staging"), "aws:ec2/subnet:Subnet").values()
     assert {subnet["availabilityZone"] for subnet in subnets} == {f"us-east-1{letter}" for letter in "abcdef"}
     few = {"availabilityZones": 3, "aws:region": "us-west-1"}
@@ -87,8 +93,8 @@ def test_a_region_has_its_own_number_of_zones(executable: Path, tmp_path: Path) 
     assert "us-west-1a, us-west-1b" in "\n".join(said)
 
 
-def test_a_vpc_that_exists_is_used_by_its_name(executable: Path, tmp_path: Path) -> None:
-    engine = Engine(executable, LocalPaths(tmp_path / "local"), config={"vpc": "shared"})
+def test_a_vpc_that_exists_is_used_by_its_name(executable: Path, previews: Path) -> None:
+    engine = Engine(executable, LocalPaths(previews), config={"vpc": "shared"})
     plan = engine.plan("staging")
     assert of_type(plan, "aws:ec2/subnet:Subnet") == {}
     services = of_type(plan, "aws:ecs/service:Service")
@@ -100,7 +106,7 @@ def test_a_vpc_that_exists_is_used_by_its_name(executable: Path, tmp_path: Path)
 
 
 def test_values_of_the_wrong_type_are_told_with_the_other_mistakes_and_nothing_is_planned(
-    executable: Path, tmp_path: Path
+    executable: Path, previews: Path
 ) -> None:
     said: list[str] = []
     token = "a-token-that-nobody-may-see"
@@ -114,7 +120,7 @@ def test_values_of_the_wrong_type_are_told_with_the_other_mistakes_and_nothing_i
         "aws:regoin": "eu-west-1",
         "aws:region": "eu-nowhere-9",
     }
-    engine = Engine(executable, LocalPaths(tmp_path / "local"), config=config, output=said.append)
+    engine = Engine(executable, LocalPaths(previews), config=config, output=said.append)
     with pytest.raises(EngineFailed):
         engine.preview("prod")
     text = "\n".join(said)
@@ -135,28 +141,28 @@ def test_values_of_the_wrong_type_are_told_with_the_other_mistakes_and_nothing_i
 
 
 @pytest.mark.parametrize("content", ["config: {", "- a list", "config: text", "config: {aws:region: a, aws:region: b}"])
-def test_a_stack_file_that_is_none_is_told(executable: Path, tmp_path: Path, content: str) -> None:
+def test_a_stack_file_that_is_none_is_told(executable: Path, previews: Path, tmp_path: Path, content: str) -> None:
     (tmp_path / "Pulumi.yaml").write_text("name: other\nruntime: python\n")
     (tmp_path / "Pulumi.local.yaml").write_text(content)
     with pytest.raises(EngineFailed, match=r"Pulumi\.local\.yaml"):
-        Engine(executable, LocalPaths(tmp_path / "local"), root=tmp_path).preview("local")
+        Engine(executable, LocalPaths(previews), root=tmp_path).preview("local")
 
 
-def test_an_empty_stack_file_lacks_its_region(executable: Path, tmp_path: Path, checkout: Path) -> None:
+def test_an_empty_stack_file_lacks_its_region(executable: Path, previews: Path, checkout: Path) -> None:
     (checkout / "Pulumi.empty.yaml").write_text("")
     said: list[str] = []
-    engine = Engine(executable, LocalPaths(tmp_path / "local"), root=checkout, output=said.append)
+    engine = Engine(executable, LocalPaths(previews), root=checkout, output=said.append)
     with pytest.raises(EngineFailed):
         engine.preview("empty")
     (checkout / "Pulumi.empty.yaml").unlink()
     assert any("aws:region: (missing)" in line for line in said)
 
 
-def test_a_stack_that_has_no_file_is_named_with_those_there_are(executable: Path, tmp_path: Path) -> None:
+def test_a_stack_that_has_no_file_is_named_with_those_there_are(executable: Path, previews: Path) -> None:
     with pytest.raises(
         EngineFailed, match=r"STACK=nowhere: there is no Pulumi\.nowhere\.yaml; there are local, prod, staging"
     ):
-        Engine(executable, LocalPaths(tmp_path)).preview("nowhere")
+        Engine(executable, LocalPaths(previews)).preview("nowhere")
 
 
 def test_encrypted_values_of_somebody_else_do_not_stop_a_preview(
