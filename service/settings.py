@@ -44,6 +44,19 @@ class _Reader:
             self.mistakes.append(f"{name} is {value!r}; allowed: {', '.join(choices)}")
         return value
 
+    def region(self, name: str) -> str:
+        value = self.text(name)
+        # What botocore takes (botocore/utils.py, validate_region_name), which says so with a traceback.
+        if value and re.fullmatch(r"(?!-)[a-zA-Z0-9-]{1,63}(?<!-)", value, re.ASCII) is None:
+            self.mistakes.append(f"{name} is {value!r}; allowed: the name of a region, such as eu-central-1")
+        return value
+
+    def address(self, name: str) -> str:
+        value = self.text(name)
+        if value and re.fullmatch(r"https?://[^/\s]+/\S+", value, re.ASCII) is None:
+            self.mistakes.append(f"{name} is {value!r}; allowed: the URL of a queue, https://…")
+        return value
+
     def directory(self, name: str) -> Path:
         value = self.text(name)
         if value and not value.startswith("/"):
@@ -54,10 +67,8 @@ class _Reader:
         value = self._env.get(name, "")
         if not value:
             return default
-        try:
-            number = int(value)
-        except ValueError:
-            number = low - 1
+        # int() takes blanks, underscores and the digits of other scripts as well.
+        number = int(value) if re.fullmatch(r"-?[0-9]{1,18}", value, re.ASCII) else low - 1
         if not low <= number <= high:
             self.mistakes.append(f"{name} is {value!r}; allowed: a whole number from {low} to {high}")
         return number
@@ -155,7 +166,7 @@ class ApiSettings(_Common):
             files_stall_seconds=read.seconds("FILES_STALL_SECONDS", 30.0, 0.1, 3600),
             files_threads=read.integer("FILES_THREADS", 64, 1, 1000),
             files_timeout_seconds=read.seconds("FILES_TIMEOUT_SECONDS", 45.0, 0.1, 3600),
-            inbox_queue_url=read.text("INBOX_QUEUE_URL"),
+            inbox_queue_url=read.address("INBOX_QUEUE_URL"),
             api_token_parameter=read.text("API_TOKEN_PARAMETER"),
             keep_alive_seconds=read.integer("KEEP_ALIVE_SECONDS", 75, 1, 4000),
             drain_seconds=read.seconds("DRAIN_SECONDS", 5.0, 0, 110),
@@ -199,7 +210,7 @@ class WorkerSettings(_Common):
         read = _Reader(env)
         settings = cls(
             **_common(read),
-            inbox_queue_url=read.text("INBOX_QUEUE_URL"),
+            inbox_queue_url=read.address("INBOX_QUEUE_URL"),
             emails_bucket=read.text("EMAILS_BUCKET"),
             emails_prefix=read.text("EMAILS_PREFIX", "emails/"),
             concurrency=read.integer("WORKER_CONCURRENCY", 128, 1, 256),
@@ -256,7 +267,7 @@ class _CommonFields(TypedDict):
 
 def _common(read: _Reader) -> _CommonFields:
     return {
-        "region": read.text("AWS_REGION"),
+        "region": read.region("AWS_REGION"),
         "log_level": read.text("LOG_LEVEL", "info", choices=LOG_LEVELS),
         "metrics_seconds": read.seconds("METRICS_SECONDS", 60.0, 0.1, 3600),
         "metrics_namespace": read.text("METRICS_NAMESPACE", METRICS_NAMESPACE),

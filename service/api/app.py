@@ -13,7 +13,6 @@ from starlette.types import ASGIApp
 
 from service.aws.queues import Outbox
 from service.files.heartbeat import Heartbeat
-from service.files.malloc_trim import MallocTrim
 from service.files.parts import BEAT_SECONDS
 from service.files.routes import FileRoutes
 from service.files.store import FileStore
@@ -21,6 +20,7 @@ from service.http import openapi
 from service.http.docs import DocsRoutes
 from service.http.health import HealthRoutes, Liveness, StorageProbe
 from service.http.lifecycle import Lifecycle
+from service.http.malloc_trim import MallocTrim
 from service.http.middleware import Middleware
 from service.http.openapi import OpenApiRoutes
 from service.http.tokens import Tokens
@@ -55,7 +55,7 @@ def create_router(
     probe = probe or StorageProbe(store.probe)
     probe.watch(readers, writers)
     sender = Batcher(outbox, aws_threads, metrics=metrics)
-    ingest = IngestRoutes(sender, tokens)
+    ingest = IngestRoutes(sender, tokens, malloc_trim=malloc_trim)
     liveness.watch(readers.fault, writers.fault, probe.fault, aws_threads.fault, tokens.fault, ingest.threads.fault)
 
     @contextlib.asynccontextmanager

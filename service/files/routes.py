@@ -18,7 +18,6 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.files import codings, ids
 from service.files.downloads import Downloads, download
-from service.files.malloc_trim import MallocTrim
 from service.files.pages import Pages
 from service.files.record import Record
 from service.files.store import DigestError, FileStore, Part, Stored, StoredFile
@@ -35,6 +34,7 @@ from service.http.conditions import (
 from service.http.errors import BadRequest, DigestMismatch, NotFound, Problem, Stalled, TooLarge, Unavailable
 from service.http.fields import Fields, select
 from service.http.idle_timeouts import IdleTimeouts
+from service.http.malloc_trim import MallocTrim
 from service.http.tokens import UNREAD_BODY_BYTES, Tokens, bearer
 from service.settings import ApiSettings
 from service.telemetry.metrics import Metrics

@@ -16,6 +16,7 @@ from service.aws.queues import BATCH_BYTES, Outgoing
 from service.http import asgi
 from service.http.errors import BadRequest, PreconditionFailed, Stalled, TooLarge, UnsupportedMediaType
 from service.http.idle_timeouts import IdleTimeouts
+from service.http.malloc_trim import MallocTrim
 from service.http.tokens import UNREAD_BODY_BYTES, Tokens, bearer
 from service.ingest import payload
 from service.ingest.batching import Batcher
@@ -50,8 +51,10 @@ class IngestRoutes:
         stall_seconds: float = STALL_SECONDS,
         body_seconds: float = BODY_SECONDS,
         held_bytes: int = HELD_BYTES,
+        malloc_trim: MallocTrim | None = None,
     ) -> None:
         self._sender = sender
+        self._malloc_trim = malloc_trim or MallocTrim()
         self._tokens = tokens
         self._idle_timeouts = IdleTimeouts(stall_seconds)
         self._body_seconds = body_seconds
@@ -129,7 +132,9 @@ class IngestRoutes:
             raise Stalled(f"Nothing arrived for {self._idle_timeouts.seconds:g} s.") from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        return message.get("body", b""), message.get("more_body", False)
+        piece = message.get("body", b"")
+        self._malloc_trim.passed += len(piece)
+        return piece, message.get("more_body", False)
 
     async def _accept(self, scope: Scope, send: Send, data: str, moment: datetime) -> None:
         key = asgi.header(scope, b"idempotency-key")

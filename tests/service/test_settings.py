@@ -47,6 +47,19 @@ def test_all_mistakes_come_in_one_message_with_value_and_what_is_allowed() -> No
         assert f"{name} is {value!r}; allowed: " in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("PORT", value) for value in ("1_0", " 80", "٨٠", "9" * 5000)],
+        *[("AWS_REGION", value) for value in ("x_y z", "-a", "eu west")],
+        *[("INBOX_QUEUE_URL", value) for value in ("garbage", "sqs.eu-west-1/1/q", "ftp://a/b", "https://host")],
+    ],
+)
+def test_what_only_looks_like_a_value_is_refused(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=rf"{name} is .*; allowed: "):
+        ApiSettings.from_env({**API, name: value})
+
+
 @pytest.mark.parametrize("value", ["nan", "inf", "-1", "soon"])
 def test_seconds_are_finite_and_not_negative(value: str) -> None:
     with pytest.raises(SettingsError, match="DRAIN_SECONDS"):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from service.files.malloc_trim import AFTER_BYTES, MallocTrim
+from service.http.malloc_trim import AFTER_BYTES, MallocTrim
 from service.thread_pool import ThreadPool
 from tests.service.harness import LIVENESS_SECONDS
 
