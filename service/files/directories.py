@@ -62,8 +62,10 @@ class Directories:
     def make(self, steps: tuple[str, ...], sync: Callable[[int], None]) -> Directory:
         """``get`` for a directory that may have to be made first; durable on return."""
         if steps in self._durable:
-            with contextlib.suppress(OSError):
+            try:
                 return self.get(steps)
+            except OSError:
+                pass
         # One at a time: those who come for the same directory find it made.
         with self._making:
             depth = next((depth for depth in range(len(steps), 0, -1) if steps[:depth] in self._durable), 0)

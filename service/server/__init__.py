@@ -7,7 +7,15 @@ files pass between the network and the disk by two ASGI extensions, which ``exte
 
 from __future__ import annotations
 
-from service.server.connection import HttpProtocol, http_protocol
+import asyncio
+from typing import cast
+
+from service.server.connection import HttpProtocol
 from service.server.options import Options
 
 __all__ = ["HttpProtocol", "Options", "http_protocol"]
+
+
+def http_protocol(options: Options) -> type[asyncio.Protocol]:
+    """``HttpProtocol`` with ``options``, as ``uvicorn.Config`` takes it for ``http``."""
+    return cast("type[asyncio.Protocol]", type("HttpProtocol", (HttpProtocol,), {"options": options}))

@@ -7,7 +7,7 @@ import contextvars
 import logging
 import os
 import threading
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 from urllib.parse import unquote
 
 import uvicorn
@@ -71,6 +71,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._app_state = app_state
         self._state = State.IDLE
         self._waiting_bytes = 0
+        self._rate: ReceiveRate | None = None
         self._since = self.loop.time()
         self._parser = RequestParser()
         self._cycle: Cycle | None = None
@@ -133,8 +134,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         self.flow.ended = True
-        if self._state is State.ANSWERING and not self._is_encrypted:
-            cast(Cycle, self._cycle).look()
+        if self._state is State.ANSWERING and self._cycle is not None and not self._is_encrypted:
+            self._cycle.look()
             return True  # the client has said all, and waits for its answer
         self._close()
         return False
@@ -179,7 +180,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
                 if isinstance(event, Head):
                     self._begin(event)
                 elif self._state is State.BODY:
-                    cycle = cast(Cycle, self._cycle)
+                    cycle = self._cycle
+                    assert cycle is not None
                     cycle.arrived(event, ended=not parser.in_body)
                     if not parser.in_body:
                         self._enter(State.ANSWERING)
@@ -215,7 +217,11 @@ class HttpProtocol(asyncio.BufferedProtocol):
         limit, state = self._config.limit_concurrency, self.server_state
         if limit is not None and (len(state.connections) >= limit or len(state.tasks) >= limit):
             raise Refused(503, "Too many requests are under way; try again.")
-        raw_path, query = scope.split_target(head.method, head.target)
+        target = head.target
+        if target[:1] == b"/" and b"#" not in target:
+            raw_path, _, query = target.partition(b"?")
+        else:
+            raw_path, query = scope.split_target(head.method, target)
         path = str(raw_path, "ascii")
         if "%" in path:
             path = unquote(path)
@@ -233,7 +239,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         }
         in_body = self._parser.in_body
         if in_body:
-            self._rate = ReceiveRate()
+            self._rate = None
             if head.length is not None:
                 asked["extensions"] = self._body_extensions
         cycle = self._cycle = Cycle(self, asked, expects_continue=head.expects_continue, body_ended=not in_body)
@@ -361,8 +367,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
         now, wait, state, options = self.loop.time(), float(self._tick_seconds), self._state, self.options
         if self._send_progress.stands_still(now, self._unsent(), options.stall_seconds):
             self.abort()
-        elif state is State.BODY:
-            cycle = cast(Cycle, self._cycle)
+        elif state is State.BODY and (cycle := self._cycle) is not None:
+            self._rate = self._rate or ReceiveRate()
             least = options.least_bytes_per_second
             if self._rate.is_below(least, cycle.received, cycle.waited(now), options.rate_seconds):
                 self._refuse(408, f"The body arrives too slowly; at least {least:g} bytes a second are needed.")
@@ -390,8 +396,3 @@ class HttpProtocol(asyncio.BufferedProtocol):
         if state not in self._state.then:
             raise RuntimeError(f"A connection can't go from {self._state.name} to {state.name}.")
         self._state = state
-
-
-def http_protocol(options: Options) -> type[asyncio.Protocol]:
-    """``HttpProtocol`` with ``options``, as ``uvicorn.Config`` takes it for ``http``."""
-    return cast("type[asyncio.Protocol]", type("HttpProtocol", (HttpProtocol,), {"options": options}))

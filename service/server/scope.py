@@ -24,10 +24,7 @@ def of_connection(config: uvicorn.Config, transport: asyncio.Transport) -> dict[
 
 
 def split_target(method: str, target: bytes) -> tuple[bytes, bytes]:
-    """Its path and its query. Raises Refused."""
-    if target[:1] == b"/" and b"#" not in target:
-        path, _, query = target.partition(b"?")
-        return path, query
+    """The path and the query of one that is not simply these. Raises Refused."""
     if target == b"*":
         if method != "OPTIONS":  # RFC 9112, section 3.2.4
             raise Refused(400, "The target * is of OPTIONS alone.")
