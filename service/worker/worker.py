@@ -91,7 +91,8 @@ class Worker:
             )
             for number, heartbeat in enumerate(self._poll_heartbeats)
         ]
-        self._helpers_wanted = threading.Semaphore(0)
+        # Who isn't waiting for it needs no call for help: calls that were kept would make idle workers poll for hours.
+        self._help_wanted = threading.Condition()
         # The queue's pause ends with its next answer, even an empty one; the bucket's only with an object stored.
         self._queue_backoff = queue_pause or Backoff(LONGEST_PAUSE_SECONDS)
         self._bucket_pause = bucket_pause or Backoff(LONGEST_PAUSE_SECONDS)
@@ -119,8 +120,8 @@ class Worker:
     def stop(self) -> None:
         """Makes ``run`` return soon. May be called from any thread and more than once; not from a signal handler."""
         self._stopping.set()
-        for _ in self._pollers:
-            self._helpers_wanted.release()
+        with self._help_wanted:
+            self._help_wanted.notify_all()
 
     def run(self) -> bool:
         """Works until ``stop``, and then until all that was taken is dealt with.
@@ -170,7 +171,9 @@ class Worker:
         """Polls while there is more in the queue than the others bring."""
         while not self._stopping.is_set():
             heartbeat.rest()
-            self._helpers_wanted.acquire()
+            with self._help_wanted:
+                if not self._stopping.is_set():
+                    self._help_wanted.wait()
             while not self._stopping.is_set() and self._turn(heartbeat, helping=True):
                 pass
 
@@ -204,7 +207,8 @@ class Worker:
                 self._hide(messages, 0)
                 return 0
             if 2 * len(messages) > free:
-                self._helpers_wanted.release()
+                with self._help_wanted:
+                    self._help_wanted.notify()
             for message in messages:
                 self._extender.hold(message)
                 self._begun.put(message)

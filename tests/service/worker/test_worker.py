@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -219,16 +220,18 @@ def test_polls_renewals_and_every_deleting_thread_have_a_pulse() -> None:
 def test_each_poll_that_hangs_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_module, "SILENCE_SECONDS", 2.0)
     queue, bucket = MemoryQueue(), MemoryBucket()
-    go_on = threading.Event()
+    hangs, go_on = threading.Event(), threading.Event()
     receive = queue.receive
 
     def hang(most: int) -> Any:
         if threading.current_thread().name == "poll-1":
+            hangs.set()
             assert go_on.wait(LIVENESS_SECONDS)
+        elif not hangs.is_set():
+            fill(queue, most)  # so that there is enough to do until it has joined
         return receive(most)
 
     monkeypatch.setattr(queue, "receive", hang)
-    fill(queue, 100)
     with working(queue, bucket) as worker:
         wait_until(
             lambda: [heartbeat.name for heartbeat in worker.heartbeats if not heartbeat.fresh] == ["the poll loop"]
@@ -527,6 +530,26 @@ def test_further_pollers_join_while_there_is_much_to_do_and_leave_when_there_is_
         most = 0
         time.sleep(0.2)
         assert most <= 1, "an idle worker asks one question at a time"
+
+
+def test_however_much_there_was_to_do_further_pollers_leave_when_it_is_done() -> None:
+    """A call for help that nobody needs is not kept for later."""
+    empty: Counter[str] = Counter()
+
+    class Counting(MemoryQueue):
+        def receive(self, limit: int) -> list[Message]:
+            found = super().receive(limit)
+            if not found:
+                empty[threading.current_thread().name] += 1
+            return found
+
+    queue = Counting()
+    fill(queue, 1000)
+    with working(queue, MemoryBucket()) as worker:
+        wait_until(lambda: empty["poll-0"] >= 30)
+        helpers = len([heartbeat for heartbeat in worker.heartbeats if heartbeat.name == "the poll loop"]) - 1
+        # One for each to see that nothing is left, and one for each who is called with the last full polls.
+        assert empty.total() - empty["poll-0"] <= 2 * helpers + 1
 
 
 @pytest.mark.parametrize("failure", ["away", "gone"])
