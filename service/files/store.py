@@ -257,6 +257,7 @@ class Part:
         self._lock = threading.Lock()
         self._descriptor = -1
         self._abandoned = False
+        self._discarded = False
         self._ended = False
         self._file_id: str | None = None
         self._hash = hashlib.sha256()
@@ -264,8 +265,12 @@ class Part:
 
     def write(self, chunks: Iterable[bytes | memoryview]) -> None:
         """Appends ``chunks``. Raises OSError, or PartLost after ``abandon``."""
-        with self._lock:
-            self._append(chunks, b"")
+        try:
+            with self._lock:
+                self._append(chunks, b"")
+        finally:
+            if self._discarded:
+                self._tidy()
 
     def publish(self, chunks: Iterable[bytes | memoryview], sha256: bytes | None = None) -> Stored:
         """Appends ``chunks``, makes everything durable and gives it its name.
@@ -273,24 +278,29 @@ class Part:
         ``sha256`` is what the content must hash to, if anything was promised. Raises DigestError, OSError or PartLost;
         nothing is stored then. On return the file is stored, even if the power fails now. ``discard`` must follow.
         """
-        with self._lock:
-            chunks = list(chunks)
-            for chunk in chunks:
-                self._hash.update(chunk)
-            digest = self._hash.digest()
-            if sha256 is not None and sha256 != digest:
-                raise DigestError(digest)
-            size = self._size + sum(map(len, chunks))
-            content = Record(size, digest.hex(), self._content_type, self._content_encoding)
-            self._append(chunks, record.encode(content), hashed=True)
-            self._store.sync(self._descriptor)
-            if self._abandoned:
-                raise PartLost
-            self._file_id = self._store.publish(self._path, self._descriptor)
-            # On a network file system this is left for after the answer: two more round trips, of which nothing depends.
-            if self._store.is_local and not self._abandoned:
-                self._close()
-            return Stored(self._file_id, content)
+        try:
+            with self._lock:
+                chunks = list(chunks)
+                for chunk in chunks:
+                    self._hash.update(chunk)
+                digest = self._hash.digest()
+                if sha256 is not None and sha256 != digest:
+                    raise DigestError(digest)
+                size = self._size + sum(map(len, chunks))
+                content = Record(size, digest.hex(), self._content_type, self._content_encoding)
+                self._append(chunks, record.encode(content), hashed=True)
+                self._store.sync(self._descriptor)
+                if self._abandoned:
+                    raise PartLost
+                self._file_id = self._store.publish(self._path, self._descriptor)
+                # On a network file system this is left for after the answer: two more round trips, of which nothing
+                # depends.
+                if self._store.is_local and not self._abandoned:
+                    self._close()
+                return Stored(self._file_id, content)
+        finally:
+            if self._discarded:
+                self._tidy()
 
     @property
     def is_clean(self) -> bool:
@@ -302,12 +312,23 @@ class Part:
         self._abandoned = True
 
     def discard(self) -> None:
-        """Closes the part and removes it if it isn't stored; if ``abandon`` was called, the stored file too."""
-        with self._lock:
-            self._close()
-            if self._file_id is not None and self._abandoned:
-                with contextlib.suppress(OSError):
-                    self._store.remove(self._file_id)
+        """Closes the part and removes it if it isn't stored; if ``abandon`` was called, the stored file too.
+
+        Now, or when the step under way ends: that may hang, and one thread is all that an upload may cost.
+        """
+        self._discarded = True
+        self._tidy()
+
+    def _tidy(self) -> None:
+        while self._discarded and self._lock.acquire(blocking=False):
+            try:
+                self._discarded = False
+                self._close()
+                if self._file_id is not None and self._abandoned:
+                    with contextlib.suppress(OSError):
+                        self._store.remove(self._file_id)
+            finally:
+                self._lock.release()
 
     def _close(self) -> None:
         self._ended = True

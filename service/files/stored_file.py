@@ -70,6 +70,7 @@ class StoredFile:
         # A read that nobody waits for any more may still be under way when the file is closed; without this, the
         # descriptor's number could by then belong to another file.
         self._lock = threading.Lock()
+        self._closing = False
 
     @property
     def closed(self) -> bool:
@@ -77,8 +78,12 @@ class StoredFile:
 
     def read(self, span: ByteRange) -> bytes:
         """The bytes of ``span``, which lies within a content that is not read yet. Raises DamagedFile if they are gone."""
-        with self._lock:
-            found = _read(self._descriptor, span.start, span.length)
+        try:
+            with self._lock:
+                found = _read(self._descriptor, span.start, span.length)
+        finally:
+            if self._closing:
+                self._tidy()
         if len(found) != span.length:
             raise DamagedFile(f"{self.file_id}: cut short while it was read")
         return found
@@ -88,10 +93,17 @@ class StoredFile:
         return self._descriptor
 
     def close(self) -> None:
-        with self._lock:
+        """Now, or when the read under way ends: that may hang, and one thread is all that a download may cost."""
+        self._closing = True
+        self._tidy()
+
+    def _tidy(self) -> None:
+        while self._closing and self._lock.acquire(blocking=False):
+            self._closing = False
             descriptor, self._descriptor = self._descriptor, -1
             if descriptor >= 0:
                 close(descriptor)
+            self._lock.release()
 
     def __enter__(self) -> StoredFile:
         return self

@@ -8,6 +8,7 @@ import stat
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from service.files import ids, record
 from service.files.record import DamagedFile
 from service.files.store import INLINE_BYTES, DigestError, FileStore, Part, PartLost, StoredFile
 from service.http.conditions import ByteRange
-from tests.service.harness import wait_until
+from tests.service.harness import LIVENESS_SECONDS, wait_until
 
 CONTENT = b"file content"
 
@@ -96,6 +97,34 @@ def test_an_upload_given_up_while_a_thread_writes_leaves_nothing(store: FileStor
         writing.start()
         part.discard()
         writing.join()
+    assert on_disk(store) == []
+
+
+@pytest.mark.parametrize("step", ["write", "publish"])
+def test_an_upload_given_up_while_a_step_hangs_waits_for_it_in_no_other_thread(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    hangs, go_on = threading.Event(), threading.Event()
+    append = Part._append
+
+    def hang(part: Part, *args: Any, **options: Any) -> None:
+        append(part, *args, **options)
+        hangs.set()
+        assert go_on.wait(LIVENESS_SECONDS)
+
+    monkeypatch.setattr(Part, "_append", hang)
+    part = store.begin("text/plain")
+    writing = threading.Thread(target=lambda: _suppressed(getattr(part, step), [CONTENT]))
+    writing.start()
+    assert hangs.wait(LIVENESS_SECONDS)
+    part.abandon()
+    discarding = threading.Thread(target=part.discard)
+    discarding.start()
+    discarding.join(LIVENESS_SECONDS)
+    assert not discarding.is_alive()
+    assert len(on_disk(store)) == 1
+    go_on.set()
+    writing.join()
     assert on_disk(store) == []
 
 
@@ -288,6 +317,31 @@ def test_a_file_that_is_closed_while_a_thread_reads_it_reads_no_other(store: Fil
             reading.join()
         assert file.closed
     assert set(found) <= {b"\x01"}
+
+
+def test_a_file_that_is_closed_while_a_read_hangs_waits_for_it_in_no_other_thread(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = store.open(put(store, bytes(INLINE_BYTES + 1)))
+    hangs, go_on = threading.Event(), threading.Event()
+    found: list[bytes] = []
+
+    def hang(descriptor: int, start: int, length: int) -> bytes:
+        hangs.set()
+        assert go_on.wait(LIVENESS_SECONDS)
+        return os.pread(descriptor, length, start)
+
+    monkeypatch.setattr("service.files.stored_file._read", hang)
+    reading = threading.Thread(target=lambda: found.append(file.read(ByteRange(0, 3))))
+    reading.start()
+    assert hangs.wait(LIVENESS_SECONDS)
+    closing = threading.Thread(target=file.close)
+    closing.start()
+    closing.join(LIVENESS_SECONDS)
+    assert not closing.is_alive() and not file.closed
+    go_on.set()
+    reading.join()
+    assert file.closed and found == [bytes(3)]
 
 
 def test_two_stores_on_one_directory_agree(store: FileStore) -> None:
