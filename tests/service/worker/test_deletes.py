@@ -70,13 +70,14 @@ def test_a_message_that_stays_is_given_up_and_said_so(caplog: pytest.LogCaptureF
     assert messages[0].message_id in str(vars(caplog.records[-1])["fields"])
 
 
-def test_a_queue_that_is_away_for_a_moment_is_waited_for() -> None:
+def test_a_queue_that_is_away_for_a_moment_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     queue = MemoryQueue()
     messages = received(queue, 1)
     queue.away = True
     deleter = Deleter(queue, lambda _: None, attempts=20, pause_seconds=0.01)
     deleter.start()
     deleter.add(messages[0])
+    wait_until(lambda: "messages could not be deleted" in caplog.text)
     queue.away = False
     wait_until(lambda: len(queue) == 0)
     deleter.close()
