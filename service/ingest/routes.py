@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from service.aws.queues import BATCH_BYTES, Outgoing
-from service.http import asgi
+from service.http import asgi, fields
 from service.http.errors import BadRequest, PreconditionFailed, Stalled, TooLarge, UnsupportedMediaType
 from service.http.idle_timeouts import IdleTimeouts
 from service.http.malloc_trim import MallocTrim
@@ -154,12 +154,10 @@ class IngestRoutes:
 
 def _check_coding(scope: Scope) -> None:
     """Raises UnsupportedMediaType for a Content-Encoding, which says what would be taken (RFC 9110, section 15.5.16)."""
-    for name, value in scope["headers"]:
-        if name == b"content-encoding":
-            coding = value.decode("latin-1").strip()
-            if coding.lower() not in ("", "identity"):
-                detail = f"Content-Encoding is {coding[:100]!r}; allowed: identity"
-                raise UnsupportedMediaType(detail, headers={"Accept-Encoding": "identity"})
+    coding = (asgi.header(scope, b"content-encoding") or "").strip()
+    if any(member.lower() != "identity" for member in fields.members(coding)):
+        detail = f"Content-Encoding is {coding[:100]!r}; allowed: identity"
+        raise UnsupportedMediaType(detail, headers={"Accept-Encoding": "identity"})
 
 
 def _read(body: Body, find: _Finder, knows: _Knows | None) -> tuple[bytes | None, _Data | None]:

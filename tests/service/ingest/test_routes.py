@@ -434,7 +434,7 @@ def test_an_encoded_body_is_415_with_what_would_be_taken(api: Api, path: str, co
     assert len(api.queue) == 0
 
 
-@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+@pytest.mark.parametrize("coding", ["identity", "Identity", "", "identity, identity"])
 def test_a_body_that_is_not_encoded_may_say_so(api: Api, coding: str) -> None:
     assert ingest(api, {"token": TOKEN, "data": DATA}, Content_Encoding=coding).status_code == 202
 
