@@ -12,7 +12,7 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from service.aws.queues import Outbox
-from service.files.heartbeat import Heartbeat
+from service.files.heartbeat import HeartbeatThread
 from service.files.parts import BEAT_SECONDS
 from service.files.routes import FileRoutes
 from service.files.store import FileStore
@@ -68,7 +68,7 @@ def create_router(
         for name, task in beside.items():
             task.add_done_callback(_report)
             liveness.watch_end(name, task.done)
-        heartbeat = Heartbeat(store.beat, BEAT_SECONDS)
+        heartbeat = HeartbeatThread(store.beat, BEAT_SECONDS)
         heartbeat.start()
         liveness.watch_end("the heartbeat of uploads", heartbeat.has_ended)
         try:

@@ -15,7 +15,7 @@ from service.files.parts import BEAT_SECONDS
 _log = logging.getLogger("service.heartbeat")
 
 
-class Heartbeat:
+class HeartbeatThread:
     """Calls ``beat`` every ``seconds`` until it is closed. What that raises is logged, and the next one comes all the same."""
 
     def __init__(self, beat: Callable[[], None], seconds: float = BEAT_SECONDS) -> None:
@@ -41,4 +41,4 @@ class Heartbeat:
                 self._beat()
             except Exception as error:
                 fields = {"reason": str(error) or type(error).__name__}
-                _log.warning("the store does not take a sign of life", extra={"fields": fields})
+                _log.warning("the store does not take the heartbeat", extra={"fields": fields})

@@ -97,7 +97,7 @@ def test_a_store_that_takes_no_sign_of_life_is_told_of_and_gets_the_next(
         wait_until(lambda: bool(_said(caplog, "service.heartbeat")))
         before, touched = store.beats, alive.stat().st_mtime_ns
         wait_until(lambda: store.beats > before + 1 and alive.stat().st_mtime_ns > touched)
-    assert _said(caplog, "service.heartbeat") == [("WARNING", "the store does not take a sign of life")]
+    assert _said(caplog, "service.heartbeat") == [("WARNING", "the store does not take the heartbeat")]
 
 
 def test_a_sign_of_life_is_never_behind_uploads_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
