@@ -184,9 +184,10 @@ class ThreadPool:
             self._keep_moving()
 
     def _enter(self, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
-        if loop is not self._loop:
-            # The timers of a loop that has ended never come.
-            self._loop, self._checking, self._watching = loop, None, None
+        if self._loop is None:
+            self._loop = loop
+        elif loop is not self._loop:
+            raise ValueError(f"the pool {self._name!r} is another event loop's; make one for each")
         return loop
 
     def close(self, *, wait: bool = True, timeout_seconds: float = 1.5) -> None:

@@ -279,6 +279,24 @@ def test_what_comes_back_after_the_loop_has_ended_is_dropped() -> None:
     assert asyncio.run(later()) == 3
 
 
+def test_a_pool_takes_no_call_of_another_loop() -> None:
+    """Its timers, and what its threads bring back, are the first one's."""
+    threads, made = ThreadPool("test", 1), list[int]()
+
+    async def call() -> None:
+        await threads.run(made.append, 1)
+
+    async def forget() -> None:
+        threads.forget(made.append, 2)
+
+    asyncio.run(call())
+    for again in (call, forget):
+        with pytest.raises(ValueError, match="'test' is another event loop's"):
+            asyncio.run(again())
+    threads.close()
+    assert made == [1]
+
+
 def test_functions_made_anew_for_each_call_are_not_remembered_for_ever() -> None:
     threads = ThreadPool("test", 2)
 

@@ -45,15 +45,17 @@ def tokens(parameter: MemoryParameter, threads: ThreadPool, clock: Clock) -> Tok
     return made
 
 
-def valid(tokens: Tokens, token: str | None) -> bool:
-    async def check() -> bool:
-        try:
-            await tokens.check(None if token is None else token.encode())
-        except Unauthorized:
-            return False
-        return True
+async def check(tokens: Tokens, token: str | None) -> bool:
+    try:
+        await tokens.check(None if token is None else token.encode())
+    except Unauthorized:
+        return False
+    return True
 
-    return asyncio.run(check())
+
+def valid(tokens: Tokens, token: str | None) -> bool:
+    """Whether ``token`` is valid. Tokens that have asked their parameter once belong to that call's event loop."""
+    return asyncio.run(check(tokens, token))
 
 
 def test_only_the_token_is_valid(parameter: MemoryParameter, threads: ThreadPool) -> None:
@@ -83,12 +85,15 @@ def test_the_token_before_a_rotation_ends_with_the_overlap(
 def test_unknown_tokens_do_not_flood_the_parameter_store(
     tokens: Tokens, parameter: MemoryParameter, clock: Clock
 ) -> None:
-    for _ in range(50):
-        assert not valid(tokens, "guess")
-    assert parameter.reads == 2  # at the start, and once
-    clock.now += 6
-    assert not valid(tokens, "guess")
-    assert parameter.reads == 3
+    async def main() -> None:
+        for _ in range(50):
+            assert not await check(tokens, "guess")
+        assert parameter.reads == 2  # at the start, and once
+        clock.now += 6
+        assert not await check(tokens, "guess")
+        assert parameter.reads == 3
+
+    asyncio.run(main())
 
 
 def test_the_last_token_holds_while_the_parameter_store_is_down(tokens: Tokens, parameter: MemoryParameter) -> None:
