@@ -39,7 +39,6 @@ RETRY_SECONDS = 0.1
 # For the same reason a kind that looks long is tried with one thread now and then; less and less often while it stays so.
 TRIAL_CALLS = 16
 TRIAL_SECONDS = (1.0, 32.0)
-
 MOST_KINDS = 64
 # A thread that has had nothing to do for so long ends.
 IDLE_SECONDS = 5.0
@@ -148,6 +147,10 @@ class ThreadPool:
                 self._wake_one(time.monotonic())
             return self._no_thread if self._no_thread and not self._threads else None
 
+    def all_hang(self) -> str | None:
+        """Says so when calls that were given up have every thread. Unlike a ``fault`` it may pass by itself."""
+        return None if self.hanging < self.size else f"calls hang in all threads of the pool {self._name!r}"
+
     def start(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
         """Runs ``call`` in a thread. The future may be dropped: what it raises is then dropped as well.
 
@@ -184,10 +187,9 @@ class ThreadPool:
             self._keep_moving()
 
     def _enter(self, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            self._loop = loop
-        elif loop is not self._loop:
+        if self._loop is not None and self._loop is not loop:
             raise ValueError(f"the pool {self._name!r} is another event loop's; make one for each")
+        self._loop = loop
         return loop
 
     def close(self, *, wait: bool = True, timeout_seconds: float = 1.5) -> None:

@@ -57,6 +57,9 @@ def create_router(
     sender = Batcher(outbox, aws_threads, metrics=metrics)
     ingest = IngestRoutes(sender, tokens, malloc_trim=malloc_trim)
     liveness.watch(readers.fault, writers.fault, probe.fault, aws_threads.fault, tokens.fault, ingest.threads.fault)
+    # Calls to AWS end by their own timeouts, so that one that hangs is this process's fault. Not so with files: another
+    # process would hang on the same mount.
+    liveness.watch(aws_threads.all_hang)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:

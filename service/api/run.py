@@ -37,6 +37,8 @@ SENDING_THREADS = 8
 # A call to SQS ends within its timeouts and attempts, half a minute at most. One that takes longer is given up: whoever
 # waits for it must have an answer before the load balancer's idle timeout (60 s by default).
 SENDING_TIMEOUT_SECONDS = 45.0
+# The same for the token: two calls to SSM, one after the other.
+TOKEN_TIMEOUT_SECONDS = 60.0
 # Kept back from the stop timeout, so that the process ends by itself and not by SIGKILL.
 RESERVE_SECONDS = 2.0
 
@@ -82,7 +84,7 @@ def run_api(settings: ApiSettings) -> int:
     aws_threads = ThreadPool("aws", SENDING_THREADS, bound_seconds=SENDING_TIMEOUT_SECONDS)
     outbox = SqsOutbox(clients.client("sqs", connections=SENDING_THREADS), settings.inbox_queue_url)
     parameter = SsmParameter(clients.client("ssm", connections=1), settings.api_token_parameter)
-    tokens = Tokens(parameter, ThreadPool("token", 1))
+    tokens = Tokens(parameter, ThreadPool("token", 1, bound_seconds=TOKEN_TIMEOUT_SECONDS))
     try:
         tokens.load()
     except Exception as error:

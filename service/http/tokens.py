@@ -94,11 +94,11 @@ class Tokens:
         ``most_waiting`` requests that hold ``most_waiting_bytes`` wait for that, each for ``patience_seconds`` at most.
         A value before a rotation is valid for ``overlap_seconds`` more.
 
-        ``threads`` make no calls but these: a parameter store that hangs must not take those that others wait for.
+        ``threads`` make no calls but these: a parameter store that hangs must not take those that others wait for. Their
+        bound is for a read that never returns, which would keep every later one from being made.
         """
         self._parameter = parameter
         self._threads = threads
-        self.fault = threads.fault
         self._refresh_seconds = refresh_seconds
         self._hurry_seconds = hurry_seconds
         self._overlap_seconds = overlap_seconds
@@ -147,6 +147,10 @@ class Tokens:
                 return
             self._refused.add(digest)
         raise Unauthorized("The token is not valid.")
+
+    def fault(self) -> str | None:
+        """Why the token can't be read again, or None if it can."""
+        return self._threads.fault() or self._threads.all_hang()
 
     async def keep_current(self) -> None:
         """Refreshes for ever; cancelled when the API stops."""

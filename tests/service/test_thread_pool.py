@@ -115,6 +115,7 @@ def test_a_call_that_takes_too_long_is_given_up_and_known_to_hang() -> None:
         with pytest.raises(CallHangs, match=r"0\.1 s"):
             await threads.run(_blocked, gate)
         assert threads.hanging == 1
+        assert threads.all_hang() is None
         assert await threads.run(abs, -1) == 1
         gate.set()
         async with asyncio.timeout(LIVENESS_SECONDS):
@@ -136,6 +137,7 @@ def test_with_every_thread_hanging_a_call_is_refused_and_what_was_in_line_is_nev
             with pytest.raises(CallHangs):
                 await given_up
         assert threads.hanging == 1  # the other one had not begun
+        assert threads.all_hang() == "calls hang in all threads of the pool 'test'"
         threads.forget(made.append, "forgotten")
         await asyncio.sleep(0.2)
         with pytest.raises(CallHangs, match="in line"):
@@ -145,6 +147,7 @@ def test_with_every_thread_hanging_a_call_is_refused_and_what_was_in_line_is_nev
             while not made:
                 await asyncio.sleep(0.01)
         assert await threads.run(abs, -1) == 1
+        assert threads.all_hang() is None
 
     asyncio.run(main())
     threads.close()

@@ -17,8 +17,11 @@ from typing import Any
 
 import pytest
 
+from service.api import run
+from service.http.tokens import Tokens
+from service.thread_pool import ThreadPool
 from tests.service.conftest import Aws
-from tests.service.harness import LIVENESS_SECONDS, TOKEN, Process, started, status, wait_until
+from tests.service.harness import LIVENESS_SECONDS, TOKEN, Process, settings, started, status, wait_until
 
 
 def _env(aws: Aws, queue_url: str, files: Path) -> dict[str, str]:
@@ -279,3 +282,18 @@ def test_the_process_takes_as_many_descriptors_as_it_may(env: dict[str, str], tm
             assert resource.prlimit(server.popen.pid, resource.RLIMIT_NOFILE) == (hard, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_read_of_the_token_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pools: list[ThreadPool] = []
+
+    class Unread(Tokens):
+        def load(self) -> None:
+            pools.append(self._threads)
+            raise ValueError("no token")
+
+    monkeypatch.setattr(run, "Tokens", Unread)
+    monkeypatch.setattr("service.telemetry.logs.configure", lambda _: None)
+    monkeypatch.setattr(run, "_allow_descriptors", lambda: None)
+    assert run.run_api(settings(tmp_path)) == 1
+    assert [pool._bound_seconds for pool in pools] == [60]

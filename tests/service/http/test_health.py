@@ -123,6 +123,18 @@ def test_a_process_lives_while_nothing_that_it_needs_has_ended() -> None:
     assert liveness.reason() == "no thread; the writing of logs has ended"
 
 
+def test_calls_to_aws_that_hang_in_every_thread_are_the_end_of_the_process_and_files_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that replaced this one would hang on the same mount."""
+    monkeypatch.setattr(ThreadPool, "all_hang", lambda pool: pool._name)
+    with running_api(tmp_path) as api:
+        answer = api.client.get("/health/live")
+        assert answer.status_code == 503
+        # The tests' token is read with the same threads.
+        assert answer.json()["detail"] == "Not alive: aws; aws."
+
+
 def test_a_task_beside_the_api_that_ends_is_the_end_of_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

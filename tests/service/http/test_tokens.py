@@ -239,6 +239,31 @@ def test_nobody_waits_for_a_read_that_has_hung_for_long(threads: ThreadPool, clo
     asyncio.run(main())
 
 
+def test_a_read_that_never_returns_is_a_fault_and_later_ones_still_end() -> None:
+    parameter, threads = HangingParameter("one"), ThreadPool("token", 1, bound_seconds=0.05)
+    tokens = Tokens(parameter, threads, refresh_seconds=0.001, hurry_seconds=0.001)
+    tokens.load()
+
+    async def main() -> None:
+        refreshing = asyncio.create_task(tokens.keep_current())
+        async with asyncio.timeout(LIVENESS_SECONDS):
+            while tokens.fault() is None:
+                await asyncio.sleep(0.001)
+        assert tokens.fault() == "calls hang in all threads of the pool 'token'"
+        with pytest.raises(Unauthorized):
+            await tokens.check(b"guess")
+        parameter.value = "two"
+        parameter.go_on.set()
+        async with asyncio.timeout(LIVENESS_SECONDS):
+            while not tokens.knows(b"two"):
+                await asyncio.sleep(0.001)
+        assert tokens.fault() is None
+        refreshing.cancel()
+
+    asyncio.run(main())
+    threads.close()
+
+
 def test_what_waiting_requests_hold_is_bounded_together(threads: ThreadPool) -> None:
     parameter = HangingParameter("one")
     tokens = Tokens(parameter, threads, most_waiting_bytes=1000)
