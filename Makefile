@@ -57,8 +57,8 @@ preview: $(READY)
 	@test -n "$(STACK)" || { echo "make preview needs a stack, such as STACK=prod; there are: $$(ls Pulumi.*.yaml | cut -d. -f2 | xargs)"; exit 2; }
 	@exec $(BIN)/python -m local preview $(STACK)
 
-# Two processes, whatever the machine has: more would not fit into the engine's and the embedded AWS's memory everywhere.
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+# Two processes, whatever the machine has: some tests wait for what needs a core. tests/conftest.py shares the tests out.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
 
 test: $(READY_DEV)
 	@for folder in $(ONLY); do test -d "tests/$$folder" || { echo "ONLY=$$folder: there is no folder tests/$$folder; there are $$(cd tests && ls -d [a-z]*/ | tr -d / | xargs)"; exit 2; }; done

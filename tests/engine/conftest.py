@@ -5,7 +5,7 @@ import gc
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,28 +21,10 @@ from local.toolchain.engine import EngineSetup
 
 REGION = "us-east-1"
 
-FIGURES: list[str] = []
 
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if FIGURES:
-        terminalreporter.section("measured on this machine")
-        for figure in FIGURES:
-            terminalreporter.write_line(figure)
-
-
-# Tests that share what one of these makes run in one process, which makes it once. Before xdist reads the groups.
-SHARED = ("shared_place", "empty_place", "up")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if isinstance(item, pytest.Function) and item.path.is_relative_to(Path(__file__).parent):
-            # The automation API leaves the sockets of its event loops to the garbage collector.
-            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))
-            for shared in set(SHARED) & set(item.fixturenames):
-                item.add_marker(pytest.mark.xdist_group(shared))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    # The automation API leaves the sockets of its event loops to the garbage collector.
+    item.add_marker(pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))
 
 
 @pytest.fixture(autouse=True)
@@ -53,12 +35,6 @@ def no_garbage_for_other_tests(caplog: pytest.LogCaptureFixture) -> Iterator[Non
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
-
-
-@pytest.fixture(scope="session")
-def figures() -> Callable[[str, float], None]:
-    """Notes a duration in seconds, printed at the end of the run."""
-    return lambda what, seconds: FIGURES.append(f"{what}: {seconds:.1f} s")
 
 
 @pytest.fixture(scope="session")
