@@ -17,13 +17,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     """Files as a whole, so that what a file's fixtures make is made once, and those that share more as one."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class Files(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = PurePath(nodeid.partition("::")[0])
-            shares = file.parent.name == "engine" and file.stem in DEPLOYED
-            return str(file.parent) if shares else str(file)
+    def scope(nodeid: str) -> str:
+        file = PurePath(nodeid.partition("::")[0])
+        return str(file.parent) if file.parent.name == "engine" and file.stem in DEPLOYED else str(file)
 
-    return Files(config, log)
+    scheduling: Any = LoadScopeScheduling(config, log)
+    scheduling._split_scope = scope
+    return scheduling
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
