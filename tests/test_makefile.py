@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -23,10 +21,9 @@ def test_a_folder_that_is_none_is_told_with_those_that_there_are() -> None:
     assert done.stdout == f"ONLY=nonesuch: there is no folder tests/nonesuch; there are {' '.join(folders)}\n"
 
 
-@pytest.mark.parametrize(("version", "folder"), [("3.11", ".venv-3.11/"), ("3.13", ".venv-3.13/")])
-def test_another_python_gets_a_virtual_environment_of_its_own(tmp_path: Path, version: str, folder: str) -> None:
-    python = tmp_path / "another-python"
-    python.write_text(f"#!/bin/sh\necho {version}\n")
+def test_another_python_gets_a_virtual_environment_of_its_own(tmp_path: Path) -> None:
+    python, folder = tmp_path / "another-python", ".venv-3.987/"
+    python.write_text("#!/bin/sh\necho 3.987\n")
     python.chmod(0o755)
     planned = make("--dry-run", "preview", "STACK=prod", f"PYTHON={python}").stdout
     assert f"{python} -m venv {folder.rstrip('/')}" in planned
