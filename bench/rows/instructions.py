@@ -31,28 +31,39 @@ _START_SECONDS = 180.0
 Requests = Callable[[Bench, Server, int], None]
 
 
-def _row(path: str, title: str, candidate: str, prepare: Callable[[Server], None], requests: Requests) -> Row:
+def _row(
+    path: str, title: str, candidate: str, most: float, prepare: Callable[[Server], None], requests: Requests
+) -> Row:
+    def begin(bench: Bench, stack: contextlib.ExitStack, name: str) -> Callable[[], Metrics]:
+        place = bench.ram / path / name
+        place.mkdir(parents=True, exist_ok=True)
+        output = place / "callgrind"
+        running = bench.candidates.running(
+            name, place / "files", listening=False, prefix=callgrind.prefix(output), seconds=_START_SECONDS
+        )
+        server = stack.enter_context(running)
+        if candidate == "service":
+            await_listening(server.process, server.port, _START_SECONDS)
+        prepare(server)
+        # What is done once, the first time, is no part of a request.
+        requests(bench, server, _REQUESTS // 4)
+        return partial(_count, bench, server, output, requests, path)
+
+    def alone(bench: Bench, name: str) -> Metrics:
+        with contextlib.ExitStack() as stack:
+            return begin(bench, stack, name)()
+
     @contextlib.contextmanager
     def setup(bench: Bench) -> Iterator[Trials]:
         if (reason := callgrind.unavailable()) is not None:
             raise LoadFailed(reason)
         with contextlib.ExitStack() as stack:
-            trials = {}
-            for name in bench.candidates.present((candidate,)):
-                place = bench.ram / path / name
-                place.mkdir(parents=True)
-                output = place / "callgrind"
-                running = bench.candidates.running(
-                    name, place / "files", listening=False, prefix=callgrind.prefix(output), seconds=_START_SECONDS
-                )
-                server = stack.enter_context(running)
-                if candidate == "service":
-                    await_listening(server.process, server.port, _START_SECONDS)
-                prepare(server)
-                # What is done once, the first time, is no part of a request.
-                requests(bench, server, _REQUESTS // 4)
-                trials[name] = partial(_count, bench, server, output, requests, path)
-            yield trials
+            names = bench.candidates.present((candidate,))
+            # Two workers on one queue would share the messages.
+            if candidate == "worker":
+                yield {name: partial(alone, bench, name) for name in names}
+            else:
+                yield {name: begin(bench, stack, name) for name in names}
 
     return Row(
         name=f"instructions-{path}",
@@ -61,7 +72,7 @@ def _row(path: str, title: str, candidate: str, prepare: Callable[[Server], None
         candidates=(candidate,),
         columns=(Column("instructions", "thousand", 0, 0.001), Column("by_kept", f"{TIMES} those kept", 3)),
         goals=(
-            Goal(text=f"instructions {TIMES} those kept", metric="by_kept", sense="<=", must=1.03, subject=candidate),
+            Goal(text=f"instructions {TIMES} those kept", metric="by_kept", sense="<=", must=most, subject=candidate),
         ),
         setup=setup,
     )
@@ -127,8 +138,9 @@ def _nothing(_: Server) -> None:
 
 
 ROWS: tuple[Row, ...] = (
-    _row("upload-1k", "upload of 1 KiB", "service", _nothing, _uploads),
-    _row("download-1k", "download of 1 KiB", "service", lambda server: store_files(server, KIB, 16), _downloads),
-    _row("ingest", "ingest of 1 KiB, 8 connections", "service", _nothing, _ingest),
-    _row("message", "a message, from the queue to the bucket", "worker", _nothing, _messages),
+    _row("upload-1k", "upload of 1 KiB", "service", 1.03, _nothing, _uploads),
+    _row("download-1k", "download of 1 KiB", "service", 1.03, lambda server: store_files(server, KIB, 16), _downloads),
+    _row("ingest", "ingest of 1 KiB, 8 connections", "service", 1.03, _nothing, _ingest),
+    # How many messages share a call depends on how the threads take turns, which valgrind changes from run to run.
+    _row("message", "a message, from the queue to the bucket", "worker", 1.15, _nothing, _messages),
 )
