@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from service.server import response
 from tests.service.server.direct import App, Direct, Message, Receive, Recorder, Send, Transport, answering, request
 
 Scope = dict[str, Any]
@@ -628,3 +629,17 @@ def test_an_application_that_is_cancelled_at_the_end_leaves_a_503_and_no_error(
 
     run(work)
     assert caplog.records == []
+
+
+def test_names_of_header_fields_are_kept_but_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(response, "_MOST_NAMES", 3)
+    monkeypatch.setattr(response, "_names", {})
+
+    async def work() -> None:
+        fields = [(b"X-%d" % number, b"y") for number in range(5)]
+        direct = Direct(sending(start(204, *fields), body()))
+        await direct.send(request())
+        assert all(b"\r\nx-%d: y\r\n" % number in direct.transport.written for number in range(5))
+        assert 0 < len(response._names) <= 3
+
+    run(work)
