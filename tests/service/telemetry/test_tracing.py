@@ -48,8 +48,10 @@ def provider(exporter: InMemorySpanExporter) -> Iterator[TracerProvider]:
 
 @pytest.fixture
 def client(api: Api, provider: TracerProvider) -> TestClient:
-    # Without its lifespan, which the app under it has begun already.
-    return TestClient(trace(api.client.app, {}, provider=provider), raise_server_exceptions=False)
+    # Without its lifespan, which the app under it has begun already, and in its event loop.
+    found = TestClient(trace(api.client.app, {}, provider=provider), raise_server_exceptions=False)
+    found.portal = api.client.portal
+    return found
 
 
 def only(exporter: InMemorySpanExporter) -> ReadableSpan:
