@@ -555,19 +555,19 @@ def test_a_body_that_is_taken_and_refused_is_passed_on_no_further(link: _Link) -
 
 def test_a_body_that_is_taken_and_not_waited_for_when_the_connection_is_lost_is_not_read(link: _Link) -> None:
     visits: list[Any] = []
+    connections: list[Direct] = []
 
     async def run(call: Callable[..., Any], *args: Any) -> Any:
         visits.append(call)
         if len(visits) == 1:
-            direct.lose()
+            connections[0].lose()
         return await asyncio.to_thread(lambda: None)
 
     async def work() -> None:
-        nonlocal direct
         direct = link.serve(_Upload(run=run))
+        connections.append(direct)
         await direct.send(request("POST", Content_Length="100"))
         await _done(direct)
 
-    direct: Direct
     link.run(work)
     assert len(visits) == 1

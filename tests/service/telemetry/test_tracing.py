@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -7,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
-from starlette.routing import Router
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route, Router
 from starlette.testclient import TestClient
 
 from service.settings import SettingsError
@@ -201,9 +204,22 @@ def test_without_an_exporter_the_app_is_the_app() -> None:
     assert trace(app, {}) is app
 
 
-def test_what_is_no_request_passes_through(api: Api, provider: TracerProvider, exporter: InMemorySpanExporter) -> None:
-    with TestClient(trace(api.client.app, {}, provider=provider)) as client:  # with its lifespan
+def test_what_is_no_request_passes_through(provider: TracerProvider, exporter: InMemorySpanExporter) -> None:
+    seen: list[str] = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: object) -> AsyncIterator[None]:
+        seen.append("begun")
+        yield
+        seen.append("ended")
+
+    async def live(_: object) -> Response:
+        return Response()
+
+    app = Starlette(routes=[Route("/health/live", live)], lifespan=lifespan)
+    with TestClient(trace(app, {}, provider=provider)) as client:
         assert client.get("/health/live").status_code == 200
+    assert seen == ["begun", "ended"]
     assert exporter.get_finished_spans() == ()
 
 
