@@ -105,12 +105,11 @@ def test_the_service_s_image_holds_its_modules_and_what_they_read_and_nothing_el
     modules = {file.relative_to(SERVICE).as_posix() for file in SERVICE.rglob("*.py")}
     sent = [path.relative_to(SERVICE) for path in context_paths(SERVICE)]
     packages = {"requirements.txt", "requirements-otel.txt"}
+    documents = {"http/docs.html", "http/openapi.json"}
     assert modules
-    assert {file.as_posix() for file in sent} == modules | packages | {"Dockerfile", "docs.html", "openapi.json"}
+    assert {file.as_posix() for file in sent} == modules | packages | documents | {"Dockerfile"}
     placed = Dockerfile.read(SERVICE / "Dockerfile").placed(sent)
-    assert {place.as_posix() for place in placed.values()} == {
-        f"service/{name}" for name in modules | {"docs.html", "openapi.json"}
-    }
+    assert {place.as_posix() for place in placed.values()} == {f"service/{name}" for name in modules | documents}
 
 
 def test_build_arguments_go_into_the_build_and_an_empty_one_leaves_the_dockerfile_s_own(context: str) -> None:
