@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     # Nothing is installed for it, whatever is out of date.
     installed = ["--old-file=.venv/.ready-dev", "PYTHON=python3"]
-    return subprocess.run(["make", *installed, *arguments], cwd=ROOT, capture_output=True, text=True)
+    # Not as a part of the make that runs the tests.
+    env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return subprocess.run(["make", *installed, *arguments], cwd=ROOT, capture_output=True, text=True, env=env)
 
 
 def test_a_folder_that_is_none_is_told_with_those_that_there_are() -> None:
