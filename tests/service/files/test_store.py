@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from service.files import ids, record
+from service.files import ids, record, stored_file
 from service.files.record import DamagedFile
 from service.files.store import INLINE_BYTES, DigestError, FileStore, Part, PartLost, StoredFile
 from service.http.conditions import ByteRange
@@ -425,3 +425,11 @@ def test_an_upload_that_was_given_up_is_not_kept_even_if_its_part_has_gone(store
     part.abandon()
     part.discard()
     assert store.page(None, 10) == []
+
+
+def test_what_can_not_be_closed_any_more_ends_nothing() -> None:
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    stored_file.close(descriptor)
+    stored_file.close(descriptor)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
