@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import quota
 from bench.candidates import Candidates, Server
-from bench.client import LoadFailed
+from bench.client import Load, LoadFailed, run
 from bench.cloud import Cloud
 from bench.figures import Goal, Metrics
 from bench.processes import StartFailed
@@ -87,3 +88,34 @@ def attempt(
 
         return fail
     return lambda: measure(server)
+
+
+def served(
+    candidates: Sequence[str],
+    name: str,
+    prepare: Callable[[Server], object],
+    load: Callable[[Bench, Server], Load],
+    *,
+    share: float | None = None,
+) -> Callable[[Bench], AbstractContextManager[Trials]]:
+    """What sets up a row in which each of ``candidates`` serves the same load, with its files in RAM below ``name``.
+
+    ``share`` is how much of a core each may use, if not all of it.
+    """
+
+    @contextlib.contextmanager
+    def setup(bench: Bench) -> Iterator[Trials]:
+        if share is not None and (reason := quota.unavailable()) is not None:
+            raise LoadFailed(reason)
+
+        def measure(server: Server) -> Metrics:
+            return run(load(bench, server), server.process, server.port)
+
+        with contextlib.ExitStack() as stack:
+            trials = {}
+            for candidate in bench.candidates.present(candidates):
+                prefix = () if share is None else stack.enter_context(quota.prefix(share))
+                trials[candidate] = attempt(stack, bench, candidate, bench.ram / name, measure, prepare, prefix)
+            yield trials
+
+    return setup

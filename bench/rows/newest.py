@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 
 from bench import client
 from bench.candidates import NEWEST, Server
-from bench.figures import Metrics
-from bench.rows import CPU, P50, P99, RATE, Bench, Row, Trials, attempt
+from bench.rows import CPU, P50, P99, RATE, Bench, Row, served
 from bench.rows.files import KIB, paths_file, store_files
 from bench.rows.queue import ingest_load
 
 _CANDIDATES = ("service", f"service@{NEWEST}", "nethttp")
-
-
-def _setup(
-    name: str, prepare: Callable[[Server], None], load: Callable[[Bench, Server], client.Load]
-) -> Callable[[Bench], AbstractContextManager[Trials]]:
-    @contextlib.contextmanager
-    def setup(bench: Bench) -> Iterator[Trials]:
-        def measure(server: Server) -> Metrics:
-            return client.run(load(bench, server), server.process, server.port)
-
-        with contextlib.ExitStack() as stack:
-            yield {
-                candidate: attempt(stack, bench, candidate, bench.ram / name, measure, prepare)
-                for candidate in bench.candidates.present(_CANDIDATES)
-            }
-
-    return setup
 
 
 def _row(name: str, title: str, prepare: Callable[[Server], None], load: Callable[[Bench, Server], client.Load]) -> Row:
@@ -41,7 +21,7 @@ def _row(name: str, title: str, prepare: Callable[[Server], None], load: Callabl
         candidates=_CANDIDATES,
         columns=(RATE, P50, P99, CPU),
         goals=(),
-        setup=_setup(name, prepare, load),
+        setup=served(_CANDIDATES, name, prepare, load),
         ratio=("rate", "nethttp"),
     )
 

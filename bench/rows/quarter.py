@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 
-from bench import client, quota
+from bench import client
 from bench.candidates import Server
-from bench.client import LoadFailed
-from bench.figures import TIMES, Goal, Metrics
-from bench.rows import CPU, P50, P99, RATE, Bench, Row, Trials, attempt
+from bench.figures import TIMES, Goal
+from bench.rows import CPU, P50, P99, RATE, Bench, Row, served
 from bench.rows.files import KIB, MIB, paths_file, store_files
 
 _SHARE = 0.25
 _CANDIDATES = ("service", "service@stock", "nethttp")
 _WORK = "a quarter of a core"
-
-
-def _setup(
-    name: str, prepare: Callable[[Server], None], load: Callable[[Bench, Server], client.Load]
-) -> Callable[[Bench], AbstractContextManager[Trials]]:
-    @contextlib.contextmanager
-    def setup(bench: Bench) -> Iterator[Trials]:
-        if (reason := quota.unavailable()) is not None:
-            raise LoadFailed(reason)
-        with contextlib.ExitStack() as stack:
-
-            def measure(server: Server) -> Metrics:
-                return client.run(load(bench, server), server.process, server.port)
-
-            trials = {}
-            for candidate in bench.candidates.present(_CANDIDATES):
-                prefix = stack.enter_context(quota.prefix(_SHARE))
-                trials[candidate] = attempt(stack, bench, candidate, bench.ram / name, measure, prepare, prefix)
-            yield trials
-
-    return setup
 
 
 def _row(
@@ -57,7 +33,7 @@ def _row(
                 against="service@stock",
             ),
         ),
-        setup=_setup(name, prepare, load),
+        setup=served(_CANDIDATES, name, prepare, load, share=_SHARE),
         ratio=("rate", "service@stock"),
     )
 
