@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 
 from service.http.errors import BadRequest
+from service.http.fields import members
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 def parse(value: bytes) -> str:
@@ -19,14 +20,9 @@ def parse(value: bytes) -> str:
     ``identity`` is left out, for it says nothing and is not to be sent (RFC 9110, section 8.4). Raises BadRequest.
     """
     found = []
-    for member in value.split(b","):
-        coding = member.strip(b" \t")
-        # A list may have empty members (RFC 9110, section 5.6.1.2).
-        if not coding:
-            continue
+    for coding in members(value.decode("latin-1")):
         if not _TOKEN.fullmatch(coding):
-            given = coding.decode("latin-1")
-            raise BadRequest(f"Content-Encoding has {given!r}; allowed: names of content codings, such as gzip")
-        if coding.lower() != b"identity":
-            found.append(coding.decode())
+            raise BadRequest(f"Content-Encoding has {coding!r}; allowed: names of content codings, such as gzip")
+        if coding.lower() != "identity":
+            found.append(coding)
     return ", ".join(found)

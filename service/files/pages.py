@@ -6,8 +6,6 @@ backend, ``wget -r`` and their like ask for, with the slash and without that fie
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import time
 from html import escape
 from urllib.parse import parse_qs, quote
@@ -17,6 +15,7 @@ from starlette.types import Scope, Send
 from service.files import ids
 from service.files.store import FileStore
 from service.http.asgi import answer, answer_json, header
+from service.http.digests import policy_source
 from service.http.errors import BadRequest
 from service.http.negotiation import choose
 from service.thread_pool import ThreadPool
@@ -32,10 +31,7 @@ li { display: flex; flex-wrap: wrap; gap: 0 2rem; justify-content: space-between
 a { overflow-wrap: anywhere }
 time { opacity: .7 }
 """
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+_POLICY = f"default-src 'none'; style-src '{policy_source(_STYLE)}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
 class Pages:

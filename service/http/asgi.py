@@ -35,7 +35,7 @@ def route(path: str, handlers: Mapping[str, ASGIApp]) -> Route:
 
 def header(scope: Scope, name: bytes) -> str | None:
     """The value of the field ``name``, given in lower case, all its lines combined; None if there is none."""
-    value = (scope.get("fields") or read(scope)).get(name)
+    value = read(scope).get(name)
     return None if value is None else value.decode("latin-1")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 from collections.abc import Mapping
 
@@ -55,6 +56,11 @@ def expected(headers: Mapping[str, str]) -> bytes | None:
 def field(sha256: str) -> str:
     """The value of a digest field for the SHA-256 ``sha256``, given in hex."""
     return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
+
+
+def policy_source(content: str) -> str:
+    """What a Content-Security-Policy names an inline style or script by that is ``content``."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
 
 
 def etag(sha256: str) -> str:

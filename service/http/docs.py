@@ -9,8 +9,6 @@ style and script by hash; the script only copies lines and sends the requests of
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -21,6 +19,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
+
+from service.http.digests import policy_source
 
 METHODS = ("get", "head", "post", "put", "patch", "delete")
 # Stands for this service in the curl lines; the script puts the address of the page in its place.
@@ -288,5 +288,4 @@ def _policy(template: str) -> str:
 
 
 def _hash(template: str, element: str) -> str:
-    content = template.partition(f"<{element}>")[2].partition(f"</{element}>")[0]
-    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
+    return policy_source(template.partition(f"<{element}>")[2].partition(f"</{element}>")[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 from service.http.asgi import RawHeaders
@@ -23,15 +23,8 @@ from service.http.errors import (
 
 # These the server adds itself.
 _ADDED = frozenset((b"content-length", b"connection"))
-_PROBLEMS: dict[int, Callable[[str], Problem]] = {
-    400: BadRequest,
-    408: Stalled,
-    411: LengthRequired,
-    431: HeadTooLarge,
-    501: NotImplementedHere,
-    503: Unavailable,
-    505: VersionNotSupported,
-}
+_KINDS = (BadRequest, Stalled, LengthRequired, HeadTooLarge, NotImplementedHere, Unavailable, VersionNotSupported)
+_PROBLEMS: dict[int, type[Problem]] = {kind.status: kind for kind in _KINDS}
 _log = logging.getLogger("service.refusals")
 
 
