@@ -66,9 +66,9 @@ class Worker:
         visibility_seconds: int = 60,
         memory_bytes: int = MEMORY_BYTES,
         stop_seconds: float = 60.0,
-        queue_pause: Backoff | None = None,
-        bucket_pause: Backoff | None = None,
-        deletes_pause: Backoff | None = None,
+        queue_backoff: Backoff | None = None,
+        bucket_backoff: Backoff | None = None,
+        deletes_backoff: Backoff | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         """``run`` returns ``stop_seconds`` after ``stop`` at the latest."""
@@ -94,17 +94,17 @@ class Worker:
         # Who isn't waiting for it needs no call for help: calls that were kept would make idle workers poll for hours.
         self._help_wanted = threading.Condition()
         # The queue's pause ends with its next answer, even an empty one; the bucket's only with an object stored.
-        self._queue_backoff = queue_pause or Backoff(LONGEST_PAUSE_SECONDS)
-        self._bucket_pause = bucket_pause or Backoff(LONGEST_PAUSE_SECONDS)
-        deletes_pause = deletes_pause or Backoff(LONGEST_PAUSE_SECONDS)
-        renewals_pause = Backoff(LONGEST_PAUSE_SECONDS)
+        self._queue_backoff = queue_backoff or Backoff(LONGEST_PAUSE_SECONDS)
+        self._bucket_backoff = bucket_backoff or Backoff(LONGEST_PAUSE_SECONDS)
+        deletes_backoff = deletes_backoff or Backoff(LONGEST_PAUSE_SECONDS)
+        renewals_backoff = Backoff(LONGEST_PAUSE_SECONDS)
         # While any of these fails, what is received is likely to come back.
-        self._backoffs = (self._bucket_pause, deletes_pause, renewals_pause)
-        self._extender = VisibilityExtender(inbox, visibility_seconds, backoff=renewals_pause)
+        self._backoffs = (self._bucket_backoff, deletes_backoff, renewals_backoff)
+        self._extender = VisibilityExtender(inbox, visibility_seconds, backoff=renewals_backoff)
         self._deleter = Deleter(
-            inbox, self._extender.release, threads=DELETING_THREADS, backoff=deletes_pause, metrics=self._metrics
+            inbox, self._extender.release, threads=DELETING_THREADS, backoff=deletes_backoff, metrics=self._metrics
         )
-        self._probe = Probe(self._bucket_pause, self._extender, self._stopping)
+        self._probe = Probe(self._bucket_backoff, self._extender, self._stopping)
         self._stop_seconds = stop_seconds
 
     @property
@@ -237,7 +237,7 @@ class Worker:
             key = keys.object_key(self._prefix, message)
             content = keys.content(message)
             stored = self._bucket.put(key, content)
-            self._bucket_pause.worked()
+            self._bucket_backoff.worked()
             put_ms = (time.perf_counter() - began) * 1000
             lag_ms = time.time() * 1000 - message.sent_at_milliseconds
             self._deleter.add(message)
@@ -256,7 +256,7 @@ class Worker:
         except BadMessage as error:
             self._give_back(message, str(error), min(60, message.receive_count))
         except StoreFailed as error:
-            self._bucket_pause.failed()
+            self._bucket_backoff.failed()
             if self._probe.keep(message):
                 self._metrics.add("Failures")
                 fields = {"message_id": message.message_id, "reason": str(error)}

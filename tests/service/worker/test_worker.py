@@ -120,7 +120,7 @@ def test_the_message_that_is_kept_is_stored_as_soon_as_the_bucket_is_back_and_mo
 
     bucket.fail = fail
     fill(queue, 1)
-    with working(queue, bucket, bucket_pause=Backoff(0.01, shortest_seconds=0.001)):
+    with working(queue, bucket, bucket_backoff=Backoff(0.01, shortest_seconds=0.001)):
         wait_until(lambda: len(queue) == 0)
         fill(queue, 30)
         wait_until(lambda: len(queue) == 0)
@@ -136,7 +136,7 @@ def test_a_message_that_is_kept_is_handed_back_when_the_worker_stops() -> None:
 
     bucket.fail = fail
     fill(queue, 1)
-    with working(queue, bucket, bucket_pause=Backoff(30, shortest_seconds=30)):
+    with working(queue, bucket, bucket_backoff=Backoff(30, shortest_seconds=30)):
         wait_until(lambda: len(bucket.puts) == 1)
     assert [15 <= seconds <= 30 for _, seconds in queue.hidden] == [True]
     assert len(queue) == 1
@@ -365,7 +365,7 @@ def test_once_the_queue_is_back_an_idle_worker_polls_without_pause() -> None:
 
     queue = Counting()
     queue.away = True
-    with working(queue, MemoryBucket(), queue_pause=Backoff(60, shortest_seconds=0.05, jitter=lambda: 1.0)):
+    with working(queue, MemoryBucket(), queue_backoff=Backoff(60, shortest_seconds=0.05, jitter=lambda: 1.0)):
         # Each failure is followed by a longer pause than the one before it; the last is of more than a second.
         wait_until(lambda: queue.asked > 5)
         assert queue.polls == 0

@@ -123,7 +123,9 @@ class Scaled:
 @contextlib.contextmanager
 def working(queue: MemoryQueue, bucket: MemoryBucket, **options: Any) -> Iterator[Worker]:
     """A worker whose pauses pass sixty times as fast, like everything else on the queue's clock."""
-    pauses = {name: Backoff(0.5, shortest_seconds=1 / 60) for name in ("queue_pause", "bucket_pause", "deletes_pause")}
+    pauses = {
+        name: Backoff(0.5, shortest_seconds=1 / 60) for name in ("queue_backoff", "bucket_backoff", "deletes_backoff")
+    }
     worker = Worker(queue, bucket, **{**pauses, **options})
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -185,7 +187,7 @@ def test_an_outage_longer_than_all_deliveries_brings_no_good_message_to_the_dead
     queue, bucket = HalfAway(visibility_seconds=10, most_receives=5, clock=clock), MemoryBucket(fail=fail)
     for number in range(messages):
         queue.send([Outgoing(f'{{"n":{number}}}')])
-    pauses = {name: Backoff(0.02, shortest_seconds=0.01) for name in ("bucket_pause", "deletes_pause")}
+    pauses = {name: Backoff(0.02, shortest_seconds=0.01) for name in ("bucket_backoff", "deletes_backoff")}
     with working(queue, bucket, concurrency=20, visibility_seconds=10, **pauses):
         wait_until(lambda: tried >= 1)
         for _ in range(20):  # four times as long as five deliveries take
