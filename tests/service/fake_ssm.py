@@ -8,7 +8,9 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
+from tests.service.fake_sqs import FakeSqs
 from tests.service.serving import serving
 
 
@@ -76,3 +78,17 @@ class FakeSsm:
         finally:
             with self._lock:
                 self.under_way -= 1
+
+
+def api_env(files: Path, sqs: FakeSqs, ssm: FakeSsm) -> dict[str, str]:
+    """The environment of an API over the directory ``files`` and the two of AWS, which know no credentials."""
+    return {
+        "AWS_ENDPOINT_URL": sqs.url,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "FILES_DIR": str(files),
+        "INBOX_QUEUE_URL": sqs.queue_url,
+        "API_TOKEN_PARAMETER": "/token",
+        **ssm.env,
+    }

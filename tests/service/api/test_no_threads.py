@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.service.fake_sqs import FakeSqs
-from tests.service.fake_ssm import FakeSsm
+from tests.service.fake_ssm import FakeSsm, api_env
 from tests.service.harness import TOKEN, Process, started, status
 from tests.service.raw_http import ask
 
@@ -33,17 +33,7 @@ def no_threads(pid: int) -> Iterator[None]:
 def process(tmp_path: Path) -> Iterator[Process]:
     (tmp_path / "files").mkdir()
     with FakeSqs().running() as sqs, FakeSsm(TOKEN).running() as ssm:
-        env = {
-            "AWS_ENDPOINT_URL": sqs.url,
-            "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "FILES_DIR": str(tmp_path / "files"),
-            "FILES_AUTH": "none",
-            "INBOX_QUEUE_URL": sqs.queue_url,
-            "API_TOKEN_PARAMETER": "/token",
-            **ssm.env,
-        }
+        env = api_env(tmp_path / "files", sqs, ssm) | {"FILES_AUTH": "none"}
         # Only /health/live was asked so far, so that no pool has a thread yet.
         with started("api", env, tmp_path / "log") as process:
             yield process

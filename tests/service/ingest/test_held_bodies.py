@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.service.fake_sqs import FakeSqs
-from tests.service.fake_ssm import FakeSsm
+from tests.service.fake_ssm import FakeSsm, api_env
 from tests.service.harness import LIVENESS_SECONDS, TOKEN, Process, started, wait_until
 from tests.service.raw_http import Connection, head, read_answer
 
@@ -58,16 +58,7 @@ def task(tmp_path: Path) -> Iterator[Task]:
     with contextlib.ExitStack() as stack:
         sqs = stack.enter_context(FakeSqs().running())
         ssm = stack.enter_context(FakeSsm(TOKEN).running())
-        env = {
-            "AWS_ENDPOINT_URL": sqs.url,
-            "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "FILES_DIR": str(tmp_path / "files"),
-            "INBOX_QUEUE_URL": sqs.queue_url,
-            "API_TOKEN_PARAMETER": "/token",
-            **ssm.env,
-        }
+        env = api_env(tmp_path / "files", sqs, ssm)
         yield Task(stack.enter_context(started("api", env, tmp_path / "log")), ssm, sqs)
 
 
